@@ -6,3 +6,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod config;
+pub mod sinks;
+pub mod tls;
