@@ -99,9 +99,9 @@ macro_rules! register_rule {
                     cycle: $crate::wit::Cycle,
                 ) -> Result<$crate::wit::Edit, $crate::wit::Error> {
                     RULE.with(|slot| slot.finish(cycle))
-        }
+                }
             }
-            $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
+    $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
         };
     };
 }

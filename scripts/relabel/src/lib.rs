@@ -29,13 +29,19 @@ impl Rule for Relabel {
         "properties":{"copy":{"type":"object","additionalProperties":{"type":"string"}}}}"#;
 
     fn configure(settings: Settings) -> Result<Self, Refusal> {
-        let copy = settings.copy.into_iter().map(|(to, from)| (to, format!("__label_{from}"))).collect();
+        let copy = settings
+            .copy
+            .into_iter()
+            .map(|(to, from)| (to, format!("__label_{from}")))
+            .collect();
         Ok(Self { copy })
     }
 
     fn process(&mut self, batch: &Batch, edit: &mut Edit) -> Result<(), Refusal> {
         for (to, from) in &self.copy {
-            let Some(from) = batch.symbol(from) else { continue };
+            let Some(from) = batch.symbol(from) else {
+                continue;
+            };
             let to = edit.symbol(to);
             for entity in batch.all() {
                 if let Some(value) = entity.label_symbol(from) {
@@ -62,10 +68,15 @@ mod tests {
             .entity(Level::Pod, &[("pod_name", "bare")])
             .int("memory/usage", 4)
             .build();
-        let mut rule = Relabel { copy: vec![("app".into(), "__label_app".into())] };
-        assert_eq!(testing::process(&mut rule, &batch), Ok(vec![
-            "pod {__label_app=shop,app=shop,pod_name=web} memory/usage = 3".to_owned(),
-            "pod {pod_name=bare} memory/usage = 4".to_owned(),
-        ]));
+        let mut rule = Relabel {
+            copy: vec![("app".into(), "__label_app".into())],
+        };
+        assert_eq!(
+            testing::process(&mut rule, &batch),
+            Ok(vec![
+                "pod {__label_app=shop,app=shop,pod_name=web} memory/usage = 3".to_owned(),
+                "pod {pod_name=bare} memory/usage = 4".to_owned(),
+            ])
+        );
     }
 }
