@@ -4,3 +4,7 @@
 //! The modules stand in the order of the data flow.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cli;
+pub mod config;
+pub mod sinks;
