@@ -5,6 +5,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod cli;
-pub mod config;
+pub mod batch;
 pub mod sinks;
+
+pub mod config;
+
+pub mod cli;

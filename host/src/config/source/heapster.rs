@@ -30,7 +30,9 @@ pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<So
     let config = SourceConfig {
         api: api_server(&uri, &fields, insecure),
         kubelet: kubelet(&fields, insecure),
-        host_id_annotation: fields.text("host_id_annotation").filter(|key| !key.is_empty()),
+        host_id_annotation: fields
+            .text("host_id_annotation")
+            .filter(|key| !key.is_empty()),
         pod_annotations: Vec::new(),
     };
     fields.finish();
@@ -44,9 +46,14 @@ fn api_server(uri: &Uri, fields: &Fields<'_>, insecure: bool) -> ApiServer {
     let (problems, at) = (fields.problems, &uri.at);
     if in_cluster {
         if auth.is_some() {
-            problems.warn(format!("`{at}`: auth is ignored, as in Heapster, unless inClusterConfig=false"));
+            problems.warn(format!(
+                "`{at}`: auth is ignored, as in Heapster, unless inClusterConfig=false"
+            ));
         }
-        return ApiServer::InCluster { host: uri.server.clone(), insecure_tls: insecure };
+        return ApiServer::InCluster {
+            host: uri.server.clone(),
+            insecure_tls: insecure,
+        };
     }
     if let Some(path) = auth {
         if service_account {
@@ -69,12 +76,19 @@ fn api_server(uri: &Uri, fields: &Fields<'_>, insecure: bool) -> ApiServer {
         return ApiServer::default();
     };
     let token_file = service_account.then(|| PathBuf::from(TOKEN_FILE));
-    ApiServer::Url { url, insecure_tls: insecure, token_file, certificate_authority: None }
+    ApiServer::Url {
+        url,
+        insecure_tls: insecure,
+        token_file,
+        certificate_authority: None,
+    }
 }
 
 /// With neither port nor scheme given: HTTPS at the port of the node's status, which is what kubelets serve today.
 fn kubelet(fields: &Fields<'_>, insecure: bool) -> KubeletConfig {
-    let port = fields.integer("kubeletPort", 1..=65_535).and_then(|port| u16::try_from(port).ok());
+    let port = fields
+        .integer("kubeletPort", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
     let https = fields.boolean("kubeletHttps");
     let problems = fields.problems;
     let (port, https) = match (port, https) {
@@ -91,7 +105,10 @@ fn kubelet(fields: &Fields<'_>, insecure: bool) -> KubeletConfig {
         (Some(port), https) => (KubeletPort::Fixed(port), https.unwrap_or(false)),
     };
     if port == KubeletPort::Fixed(10250) && !https {
-        problems.warn(format!("`{}` is 10250, where kubelets speak HTTPS; add kubeletHttps=true", fields.path("kubeletPort")));
+        problems.warn(format!(
+            "`{}` is 10250, where kubelets speak HTTPS; add kubeletHttps=true",
+            fields.path("kubeletPort")
+        ));
     }
     if https && insecure {
         problems.warn(format!(
@@ -102,8 +119,16 @@ fn kubelet(fields: &Fields<'_>, insecure: bool) -> KubeletConfig {
     KubeletConfig {
         port,
         https,
-        certificate_authority: if https && insecure { KubeletCa::InsecureSkip } else { KubeletCa::Cluster },
-        token: if https { KubeletToken::Cluster } else { KubeletToken::None },
+        certificate_authority: if https && insecure {
+            KubeletCa::InsecureSkip
+        } else {
+            KubeletCa::Cluster
+        },
+        token: if https {
+            KubeletToken::Cluster
+        } else {
+            KubeletToken::None
+        },
         ..KubeletConfig::default()
     }
 }
@@ -115,7 +140,9 @@ mod tests {
     fn outcome(text: &str) -> Result<SourceConfig, String> {
         let problems = Problems::default();
         let config = from_uri(text, &Outside::nothing(), &problems);
-        problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
+        problems
+            .into_warnings()
+            .map_err(|refused| refused.errors.join("|"))?;
         Ok(config.unwrap())
     }
 
@@ -125,13 +152,29 @@ mod tests {
         for (options, port, https, token) in [
             ("", NodeStatus, true, KubeletToken::Cluster),
             ("kubeletPort=10255", Fixed(10255), false, KubeletToken::None),
-            ("kubeletPort=10250&kubeletHttps=T", Fixed(10250), true, KubeletToken::Cluster),
+            (
+                "kubeletPort=10250&kubeletHttps=T",
+                Fixed(10250),
+                true,
+                KubeletToken::Cluster,
+            ),
             ("kubeletHttps=1", NodeStatus, true, KubeletToken::Cluster),
-            ("kubeletHttps=false", Fixed(10255), false, KubeletToken::None),
+            (
+                "kubeletHttps=false",
+                Fixed(10255),
+                false,
+                KubeletToken::None,
+            ),
             ("kubeletPort=1234", Fixed(1234), false, KubeletToken::None),
         ] {
-            let kubelet = outcome(&format!("kubernetes.summary_api:''?{options}")).unwrap().kubelet;
-            assert_eq!((kubelet.port, kubelet.https, kubelet.token), (port, https, token), "{options}");
+            let kubelet = outcome(&format!("kubernetes.summary_api:''?{options}"))
+                .unwrap()
+                .kubelet;
+            assert_eq!(
+                (kubelet.port, kubelet.https, kubelet.token),
+                (port, https, token),
+                "{options}"
+            );
         }
     }
 
@@ -146,26 +189,60 @@ mod tests {
         };
         for (text, want) in [
             ("kubernetes", Ok(ApiServer::default())),
-            ("kubernetes:https://kubernetes.default", Ok(ApiServer::InCluster {
-                host: Some("https://kubernetes.default".parse().unwrap()),
-                insecure_tls: false,
-            })),
-            ("kubernetes:''?insecure=true", Ok(ApiServer::InCluster { host: None, insecure_tls: true })),
-            ("kubernetes.summary_api:http://127.0.0.1:8080?inClusterConfig=false&auth=", Ok(plain(None))),
-            ("kubernetes:http://127.0.0.1:8080?inClusterConfig=0&useServiceAccount=1", Ok(plain(Some(TOKEN_FILE)))),
-            ("kubernetes:?inClusterConfig=false&auth=/kc", Ok(ApiServer::Kubeconfig("/kc".into()))),
-            ("kubernetes:?inClusterConfig=false", Err(
-                "`--source=kubernetes` has inClusterConfig=false but neither a URL nor auth; add the API server's \
+            (
+                "kubernetes:https://kubernetes.default",
+                Ok(ApiServer::InCluster {
+                    host: Some("https://kubernetes.default".parse().unwrap()),
+                    insecure_tls: false,
+                }),
+            ),
+            (
+                "kubernetes:''?insecure=true",
+                Ok(ApiServer::InCluster {
+                    host: None,
+                    insecure_tls: true,
+                }),
+            ),
+            (
+                "kubernetes.summary_api:http://127.0.0.1:8080?inClusterConfig=false&auth=",
+                Ok(plain(None)),
+            ),
+            (
+                "kubernetes:http://127.0.0.1:8080?inClusterConfig=0&useServiceAccount=1",
+                Ok(plain(Some(TOKEN_FILE))),
+            ),
+            (
+                "kubernetes:?inClusterConfig=false&auth=/kc",
+                Ok(ApiServer::Kubeconfig("/kc".into())),
+            ),
+            (
+                "kubernetes:?inClusterConfig=false",
+                Err(
+                    "`--source=kubernetes` has inClusterConfig=false but neither a URL nor auth; add the API server's \
                  URL (http://host:port) or auth=KUBECONFIG",
-            )),
-            ("kubernetes:?inClusterConfig=yes", Err("`--source=kubernetes:?inClusterConfig` is `yes`; write true or false")),
-            ("cadvisor:", Err("`--source` is `cadvisor`; use kubernetes.summary_api")),
-            ("kubernetes:?kubeletport=1", Err(
-                "`--source=kubernetes:?kubeletport` is not a known option; did you mean `kubeletPort`? known: auth, \
+                ),
+            ),
+            (
+                "kubernetes:?inClusterConfig=yes",
+                Err("`--source=kubernetes:?inClusterConfig` is `yes`; write true or false"),
+            ),
+            (
+                "cadvisor:",
+                Err("`--source` is `cadvisor`; use kubernetes.summary_api"),
+            ),
+            (
+                "kubernetes:?kubeletport=1",
+                Err(
+                    "`--source=kubernetes:?kubeletport` is not a known option; did you mean `kubeletPort`? known: auth, \
                  host_id_annotation, inClusterConfig, insecure, kubeletHttps, kubeletPort, useServiceAccount",
-            )),
+                ),
+            ),
         ] {
-            assert_eq!(outcome(text).map(|config| config.api), want.map_err(str::to_owned), "{text}");
+            assert_eq!(
+                outcome(text).map(|config| config.api),
+                want.map_err(str::to_owned),
+                "{text}"
+            );
         }
     }
 }
