@@ -28,26 +28,29 @@ Examples:
       the configuration of a file; it is also the default
   millrace run --source='kubernetes.summary_api:' --sink=influxdb:http://monitoring-influxdb:8086
       in a pod, as Heapster was started; `run` may be left out
-  millrace run --source='kubernetes.summary_api:?inClusterConfig=false&auth=/home/me/.kube/config' --sink=log --cycles 1
+  millrace run --source='kubernetes:?inClusterConfig=false&auth=kubeconfig' --sink=log --cycles 1
       one round over a cluster from a desk, printed
   millrace check --config millrace.toml
       what is wrong with it, all at once (exit code 78), or what it means
-  millrace convert --source='kubernetes:' --sink=influxdb:http://db:8086?retention=7d > millrace.toml
+  millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
       Heapster's flags as a file
 
 Heapster's flags (`_` and `-` are alike, one dash will do):
-  --source=kubernetes.summary_api[:URL][?inClusterConfig&insecure&auth&useServiceAccount&kubeletPort&kubeletHttps&host_id_annotation]
-  --sink=influxdb[:URL][?user&pw&db&retention&secure&insecuressl&withfields&cluster_name&disable_counter_metrics&concurrency]
+  --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
+      useServiceAccount, kubeletPort, kubeletHttps, host_id_annotation
+  --sink=influxdb[:URL][?OPTIONS], options user, pw, db, retention, secure, insecuressl,
+      withfields, cluster_name, disable_counter_metrics, concurrency
   --sink=log
   --metric-resolution=60s   --heapster-port=8082   --listen-ip=IP
   --label-separator=,   --ignore-label=NAME   --store-label=NAME|NEW=NAME
-With --config, --source replaces the file's source, and --sink adds to its sinks. Flags that have lost their meaning
-are accepted with a warning; those of features that are not there are refused.";
+With --config, --source replaces the source of the file, and --sink adds to its sinks.
+Flags that have lost their meaning are accepted with a warning; those of features that
+are not there are refused.";
 
 /// A WebAssembly-scriptable metrics router for Kubernetes: asks every kubelet, passes what it says through a chain of
 /// Wasm rules, and hands the result to its sinks. Successor of Heapster, whose flags it understands.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", version, after_help = EXAMPLES)]
+#[command(name = "millrace", bin_name = "millrace", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -10,6 +10,7 @@ use toml::Table;
 
 pub mod fields;
 pub mod flags;
+pub mod outside;
 pub mod problems;
 mod rules;
 pub mod secret;
@@ -17,9 +18,10 @@ pub mod sink;
 pub mod source;
 mod summary;
 pub mod uri;
+pub mod urls;
 pub mod values;
 
-pub use fields::Outside;
+pub use outside::Outside;
 pub use problems::{Problems, Refused};
 pub use rules::RulesConfig;
 pub use secret::Secret;
@@ -34,8 +36,6 @@ use flags::{Given, Meaning};
 
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/millrace/millrace.toml";
-/// Longest configuration file, bytes.
-const MAX_FILE: u64 = 1 << 20;
 const RESOLUTION: Duration = Duration::from_secs(60);
 const MAX_RESOLUTION: Duration = Duration::from_secs(86_400);
 /// Heapster's least, kept for its flag.
@@ -106,17 +106,6 @@ pub struct Loaded {
     pub config: Config,
     /// What was accepted but needs a word.
     pub warnings: Vec<String>,
-}
-
-impl Outside {
-    /// The real environment and file system.
-    pub fn real() -> Self {
-        Self {
-            env: Box::new(|name| std::env::var(name).ok()),
-            read: Box::new(read_bounded),
-            resolve_secrets: true,
-        }
-    }
 }
 
 /// Reads and checks the whole configuration.
@@ -216,14 +205,14 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
     for (meaning, value) in flags::meaningful(given, problems) {
         match meaning {
             Meaning::Source => {
-                config.source = source::from_uri(value, outside, problems).unwrap_or_default()
+                config.source = source::from_uri(value, outside, problems).unwrap_or_default();
             }
             Meaning::Sink => config
                 .sinks
                 .extend(sink::from_uri(value, outside, problems)),
             Meaning::Resolution => match values::go_duration(value) {
                 Some(time) if (MIN_FLAG_RESOLUTION..=MAX_RESOLUTION).contains(&time) => {
-                    config.resolution = time
+                    config.resolution = time;
                 }
                 Some(_) => problems.bad(
                     "--metric-resolution",
@@ -241,7 +230,7 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                 _ => problems.bad("--heapster-port", value, "use a number from 1 to 65535"),
             },
             Meaning::Ip if value.is_empty() => {
-                config.http.listen.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+                config.http.listen.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             }
             Meaning::Ip => match value.parse() {
                 Ok(ip) => config.http.listen.set_ip(ip),
@@ -251,7 +240,7 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
             Meaning::IgnoreLabel => {
                 config
                     .rules
-                    .add_ignored_label("--ignore-label", value, problems)
+                    .add_ignored_label("--ignore-label", value, problems);
             }
             Meaning::StoreLabel => config
                 .rules
@@ -301,7 +290,7 @@ fn check_together(config: &Config, problems: &Problems) {
             ),
         );
     }
-    if config.sinks.is_empty() {
+    if config.sinks.is_empty() && problems.is_empty() {
         problems.warn("there is no sink: points are counted and shown, but written nowhere; add --sink=log or a [[sink]]");
     }
 }
@@ -334,22 +323,6 @@ impl Config {
         root.insert("http".to_owned(), http.into());
         root
     }
-}
-
-/// A file's text, bounded: the path is the user's, and may name anything.
-fn read_bounded(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
-    if read as u64 > MAX_FILE {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            "over 1 MiB",
-        ));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -4,44 +4,21 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Error, ErrorKind};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::{Table, Value};
 use url::Url;
 
+use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::secret::{Origin, Secret, expand};
+use super::urls::{redacted, server_url};
 use super::values;
 
 /// A file that holds one secret has no business to be larger, bytes.
 const MAX_SECRET: usize = 64 << 10;
-/// Where an environment variable or a file comes from; a test gives its own.
-type Lookup<A, B> = Box<dyn Fn(&A) -> B>;
-
-/// The environment and the files, as far as the configuration looks at them.
-pub struct Outside {
-    /// Value of an environment variable.
-    pub env: Lookup<str, Option<String>>,
-    /// Text of a file, at most 1 MiB.
-    pub read: Lookup<Path, std::io::Result<String>>,
-    /// False where secrets are only carried over (`convert`): their variables and files are not looked at.
-    pub resolve_secrets: bool,
-}
-
-impl Outside {
-    /// Nothing but the arguments: no variable is set, no file exists.
-    pub fn nothing() -> Self {
-        Self {
-            env: Box::new(|_| None),
-            read: Box::new(|_| Err(Error::from(ErrorKind::NotFound))),
-            resolve_secrets: true,
-        }
-    }
-}
-
 /// How the values are written.
 enum Style {
     /// TOML, with its types.
@@ -363,7 +340,7 @@ impl<'a> Fields<'a> {
             let at = format!("{}[{index}]", self.path(key));
             match item {
                 Value::Table(table) => {
-                    tables.push(Fields::toml(table.clone(), at, self.outside, self.problems))
+                    tables.push(Fields::toml(table.clone(), at, self.outside, self.problems));
                 }
                 other => self.problems.bad(&at, &shown(other), &remedy()),
             }
@@ -455,39 +432,6 @@ impl<'a> Fields<'a> {
     fn wrong<T>(&self, key: &str, value: &Value, remedy: &str) -> Option<T> {
         self.bad(key, &shown(value), remedy);
         None
-    }
-}
-
-/// Reads the root of an HTTP server.
-///
-/// # Errors
-/// The remedy.
-pub fn server_url(text: &str) -> Result<Url, String> {
-    let example = "write it as http://host:port";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {example}"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(format!("{example} or https://host:port"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("leave out the user and password; they have options of their own".to_owned());
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{example}, with nothing after the port"));
-    }
-    Ok(url)
-}
-
-/// A URL as it may be shown: without user, password and query.
-pub fn redacted(url: &str) -> String {
-    let (base, rest) = url
-        .split_once('?')
-        .map_or((url, ""), |(base, _)| (base, "?…"));
-    match base.rfind('@') {
-        Some(at) => {
-            let scheme = base.find("://").map_or("", |end| &base[..end + 3]);
-            format!("{scheme}…{}{rest}", &base[at..])
-        }
-        None => format!("{base}{rest}"),
     }
 }
 

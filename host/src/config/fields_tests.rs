@@ -1,5 +1,7 @@
 //! What each getter accepts and says.
 
+use std::io::{Error, ErrorKind};
+
 use super::*;
 
 fn outside() -> Outside {

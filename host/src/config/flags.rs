@@ -261,14 +261,14 @@ pub fn meaningful<'g>(given: &'g [Given], problems: &Problems) -> Vec<(Meaning, 
         match flag.meaning {
             Meaning::Unsupported(_) if off => {}
             Meaning::Unsupported(reason) => {
-                problems.push(format!("`{at}` is not supported: {reason}; leave it out"))
+                problems.push(format!("`{at}` is not supported: {reason}; leave it out"));
             }
             Meaning::Nothing(_) if earlier => {}
             Meaning::Nothing(reason) => {
-                problems.warn(format!("`{at}` has no meaning here: {reason}"))
+                problems.warn(format!("`{at}` has no meaning here: {reason}"));
             }
             _ if earlier && !flag.repeats => {
-                problems.push(format!("`{at}` is given twice; leave one out"))
+                problems.push(format!("`{at}` is given twice; leave one out"));
             }
             meaning => found.push((meaning, value.as_str())),
         }

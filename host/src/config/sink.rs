@@ -2,7 +2,8 @@
 
 use toml::Table;
 
-use super::fields::{Fields, Outside};
+use super::fields::Fields;
+use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
@@ -10,6 +11,7 @@ use crate::sinks::log::config::{self as log, LogConfig};
 
 /// A sink's settings, checked.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
 pub enum SinkConfig {
     /// InfluxDB 1.x in Heapster's schema.
     Influxdb(InfluxdbConfig),

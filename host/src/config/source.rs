@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 use url::Url;
 
-use super::fields::{Fields, server_url};
+use super::fields::Fields;
+use super::urls::{redacted, server_url};
 use super::values;
 
+mod address;
 mod heapster;
 mod kubelet;
 
@@ -133,7 +135,7 @@ fn api_server(fields: &Fields<'_>) -> ApiServer {
             certificate_authority,
         },
         Err(remedy) => {
-            fields.bad("api-server", &super::fields::redacted(&kind), &remedy);
+            fields.bad("api-server", &redacted(&kind), &remedy);
             ApiServer::default()
         }
     }
@@ -193,7 +195,7 @@ impl SourceConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::Outside;
+    use super::super::outside::Outside;
     use super::super::problems::Problems;
     use super::*;
 

@@ -223,3 +223,49 @@ fn kubelet_timeout_must_end_before_the_next_cycle() {
         ["`source.kubernetes.kubelet.timeout` is `5s`; use less than the resolution (5s)"]
     );
 }
+
+#[test]
+fn damaged_input_is_refused_or_read_but_never_ends_the_process() {
+    let uri =
+        "influxdb:http://u:p@db:8086?user=$PW&pw=${PW}&retention=7d&queue=64MiB&timeout=20s&gzip=1";
+    let mut state = 1_u64;
+    let mut next = |bound: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let alphabet: Vec<char> = "0123456789$%{}[]=:/?&#'\"\\\n-_.,@ \0wdhsµµ–ﬀ🦀"
+        .chars()
+        .collect();
+    for _ in 0..3_000 {
+        let mut damage = |text: &str| {
+            let mut text: Vec<char> = text.chars().collect();
+            for _ in 0..=next(4) {
+                let at = next(text.len());
+                match next(3) {
+                    0 => drop(text.remove(at)),
+                    1 => text.insert(at, alphabet[next(alphabet.len())]),
+                    _ => text[at] = alphabet[next(alphabet.len())],
+                }
+            }
+            text.into_iter().collect::<String>()
+        };
+        let (sink, source) = (
+            damage(uri),
+            damage("kubernetes:https://api?kubeletPort=10250&auth=$PW"),
+        );
+        let args = [
+            format!("--sink={sink}"),
+            format!("--source={source}"),
+            damage("--metric-resolution=1m30s"),
+        ];
+        let text = damage(EXAMPLE);
+        if let Ok(loaded) = from_file(&text, &args.iter().map(String::as_str).collect::<Vec<_>>()) {
+            let again = toml::to_string(&loaded.config.to_toml()).unwrap();
+            let read =
+                from_file(&again, &[]).unwrap_or_else(|refused| panic!("{refused}\n{again}"));
+            assert_eq!(read.config.to_toml(), loaded.config.to_toml());
+        }
+    }
+}

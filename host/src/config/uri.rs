@@ -6,9 +6,11 @@ use percent_encoding::percent_decode_str;
 use toml::{Table, Value};
 use url::Url;
 
-use super::fields::{Fields, Outside, redacted, server_url};
+use super::fields::Fields;
+use super::outside::Outside;
 use super::problems::{Problems, quoted};
 use super::secret::{expand_shell, whole_reference};
+use super::urls::{redacted, server_url};
 
 /// Options that hold a secret in some URI; `pw` is InfluxDB's, `password` is Kafka's.
 const SECRET_OPTIONS: &[&str] = &["pw", "password"];

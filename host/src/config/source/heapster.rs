@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::super::fields::{Fields, Outside};
+use super::super::fields::Fields;
+use super::super::outside::Outside;
 use super::super::problems::{Problems, quoted};
 use super::super::uri::Uri;
 use super::kubelet::READ_ONLY_PORT;

@@ -1,7 +1,6 @@
 //! How the kubelets are reached. One answer for all nodes, but for their addresses.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use toml::{Table, Value};
 
 use super::super::fields::Fields;
 use super::super::values;
+use super::address::{is_address, is_host};
 
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -272,31 +272,6 @@ fn overrides(fields: Fields<'_>) -> AddressOverrides {
     AddressOverrides(addresses)
 }
 
-/// `host`, `host:port`, `v6`, `[v6]`, `[v6]:port`.
-fn is_address(text: &str) -> bool {
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return true;
-    }
-    if let Some((inner, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        let port = after.strip_prefix(':');
-        return inner.parse::<Ipv6Addr>().is_ok()
-            && (after.is_empty() || port.is_some_and(is_port));
-    }
-    let (host, port) = text
-        .split_once(':')
-        .map_or((text, None), |(host, port)| (host, Some(port)));
-    is_host(host) && port.is_none_or(is_port)
-}
-
-fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-}
-
 impl KubeletConfig {
     /// The same as `[source.kubernetes.kubelet]`, defaults left out.
     pub fn to_toml(&self) -> Table {
@@ -358,7 +333,7 @@ impl KubeletConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::fields::Outside;
+    use super::super::super::outside::Outside;
     use super::super::super::problems::Problems;
     use super::*;
 

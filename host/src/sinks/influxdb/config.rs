@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 use url::Url;
 
-use crate::config::fields::{Fields, Outside};
+use crate::config::fields::Fields;
+use crate::config::outside::Outside;
 use crate::config::problems::Problems;
 use crate::config::secret::{Origin, Secret};
 use crate::config::uri::Uri;

@@ -2,7 +2,8 @@
 
 use toml::Table;
 
-use crate::config::fields::{Fields, Outside};
+use crate::config::fields::Fields;
+use crate::config::outside::Outside;
 use crate::config::problems::Problems;
 use crate::config::uri::Uri;
 use crate::config::values;
