@@ -235,7 +235,7 @@ mod tests {
             (
                 "api-server-url = 'https://api:6443'\ninsecure-tls = true",
                 Ok(ApiServer::InCluster {
-                    host: Some(url.clone()),
+                    host: Some(url),
                     insecure_tls: true,
                 }),
             ),
