@@ -6,6 +6,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
-pub mod config;
 pub mod sinks;
 pub mod tls;
+
+pub mod config;
+
+pub mod cli;

@@ -14,7 +14,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::config::InfluxdbConfig;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use crate::sinks::{AttemptError, DropReason};
 use crate::tls::{self, TlsError};
 
