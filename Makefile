@@ -3,6 +3,7 @@
 # outside the checkout.
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run test lint rules bench setup setup-build clean
 
 help: ## Show this list

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Starts a simulated cluster and Millrace against it, and stops both together. Options:
-#   NODES=20  RESOLUTION=10s  INFLUXDB=http://localhost:8086 (empty: don't look for one)
+#   NODES=20  RESOLUTION=10s  HTTP=127.0.0.1:8082  INFLUXDB=http://localhost:8086 (empty: none is looked for)
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 nodes=${NODES:-20}
 resolution=${RESOLUTION:-10s}
+http=${HTTP:-127.0.0.1:8082}
 influxdb=${INFLUXDB-http://localhost:8086}
 
 announce_build "the program and the simulated cluster"
@@ -64,10 +65,9 @@ resolution = "$resolution"
 [source.kubernetes]
 api-server = "$(field api_url)"
 [source.kubernetes.kubelet]
-port = $(field kubelet_port)
-scheme = "http"
+https = false
 [http]
-listen = "127.0.0.1:8082"
+listen = "$http"
 TOML
 
 if [ -n "$influxdb" ] && influxdb_answers "$influxdb"; then

@@ -14,7 +14,7 @@ missing_influxd() {
 # port, so a policy file forbids that for as long as the installation takes.
 install_influxd() {
     local policy=/usr/sbin/policy-rc.d
-    say "Installing influxdb by apt (60 MB on disk); the tests start it on free ports of their own"
+    say "Installing influxdb by apt (60 MB on disk); the tests start it on free ports of their own, its service stays off"
     if [ ! -e $policy ]; then
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod +x $policy
@@ -23,6 +23,8 @@ install_influxd() {
     apt-cache show influxdb >/dev/null 2>&1 || apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends influxdb ||
         missing_influxd "The installation failed."
+    # Nor shall it start with the machine.
+    [ ! -d /run/systemd/system ] || systemctl disable --quiet influxdb || true
 }
 
 command -v cc >/dev/null || die "no C compiler found; \`apt-get install gcc libc6-dev\` installs one"
