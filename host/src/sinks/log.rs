@@ -1,0 +1,3 @@
+//! The log sink: batches in a readable form.
+
+pub mod config;
