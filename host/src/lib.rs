@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod sinks;
+pub mod tls;
 
 pub mod config;
 
