@@ -6,8 +6,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod kube;
+pub mod rules;
+pub mod scrape;
 pub mod sinks;
 pub mod tls;
+
+pub mod status;
+
+pub mod http;
+
+pub mod app;
 
 pub mod config;
 
