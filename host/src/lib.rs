@@ -5,6 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod tls;
+
+pub mod kube;
+
+pub mod scrape;
+
 pub mod batch;
 pub mod sinks;
 
