@@ -5,19 +5,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod batch;
-pub mod kube;
-pub mod rules;
-pub mod scrape;
-pub mod sinks;
+pub mod cli;
+pub mod config;
 pub mod tls;
 
-pub mod status;
+pub mod batch;
+pub mod kube;
+pub mod scrape;
 
-pub mod http;
+pub mod rules;
+pub mod sinks;
 
 pub mod app;
-
-pub mod config;
-
-pub mod cli;
+pub mod http;
+pub mod status;
