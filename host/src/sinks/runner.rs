@@ -3,7 +3,7 @@
 //!
 //! Two tasks a sink. One encodes on a blocking thread. The other sends: while all is well up to
 //! `concurrency` requests at a time; after a failure none until the backoff is over, then one at a
-//! time until one succeeds, so that a server that comes back is not run over.
+//! time until one succeeds, then more and more, so that a server that comes back is not run over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! Sends chunks, and decides what becomes of those that failed.
+//!
+//! How many requests go out at a time follows the server: half as many after a failure, one more
+//! after as many successes as there are now.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::sinks::backoff::{Backoff, Throttle};
+use crate::sinks::backoff::{Backoff, LONGEST, Throttle};
 use crate::sinks::chunk::Chunk;
 use crate::sinks::queue::ChunkId;
 use crate::sinks::{AttemptError, DropReason};
@@ -39,6 +42,10 @@ struct Sender {
     running: JoinSet<Done>,
     prepared: Prepared,
     backoff: Backoff,
+    /// How many requests the server seems to bear at a time.
+    window: usize,
+    /// Successes since the window last changed.
+    good: usize,
     /// No request before this.
     gate: Option<Instant>,
     failures: Throttle,
@@ -52,6 +59,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
         running: JoinSet::new(),
         prepared: Prepared::No,
         backoff: Backoff::default(),
+        window: shared.policy.concurrency.max(1),
+        good: 0,
         gate: None,
         failures: Throttle::default(),
         recoveries: Throttle::default(),
@@ -86,8 +95,8 @@ impl Sender {
             self.prepared = Prepared::UnderWay;
             self.running.spawn(prepare(self.shared.clone()));
         }
-        let most = if self.backoff.is_failing() { 1 } else { self.shared.policy.concurrency };
-        while self.prepared == Prepared::Yes && self.running.len() < most.max(1) {
+        let most = if self.backoff.is_failing() { 1 } else { self.window };
+        while self.prepared == Prepared::Yes && self.running.len() < most {
             let Some((id, chunk)) = self.shared.queue().next_chunk() else { return };
             self.running.spawn(attempt(self.shared.clone(), id, chunk));
         }
@@ -184,6 +193,11 @@ impl Sender {
         {
             tracing::info!(sink = self.shared.name, more, "the sink answers again");
         }
+        self.good += 1;
+        if self.good >= self.window && self.window < self.shared.policy.concurrency {
+            self.window += 1;
+            self.good = 0;
+        }
         self.shared.queue().failing = false;
     }
 
@@ -203,12 +217,20 @@ impl Sender {
             AttemptError::Transient { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let wait = self.backoff.failed(asked);
-        let until = Instant::now() + wait;
-        self.gate = Some(self.gate.map_or(until, |gate| gate.max(until)));
+        let now = Instant::now();
+        let wait = if self.gate.is_some() {
+            // One of several that were on their way together: that is one failure, not many.
+            asked.unwrap_or_default().min(LONGEST)
+        } else {
+            self.window = (self.window / 2).max(1);
+            self.good = 0;
+            self.backoff.failed(asked)
+        };
+        let until = self.gate.map_or(now + wait, |gate| gate.max(now + wait));
+        self.gate = Some(until);
         let error = error.to_string();
         if let Some(more) = self.failures.pass() {
-            let (sink, seconds) = (&self.shared.name, wait.as_secs_f32());
+            let (sink, seconds) = (&self.shared.name, (until - now).as_secs_f32());
             tracing::warn!(sink, error, seconds, more, "writing failed; tried again later");
         }
         let mut queue = self.shared.queue();

@@ -298,3 +298,40 @@ async fn a_panic_while_encoding_costs_the_rest_of_that_batch() {
     let taken = sink.taken.lock().unwrap().concat();
     assert!(!taken.contains("bad"), "{taken}");
 }
+
+/// Takes two requests at a time and refuses the others, as a server with a throttle does.
+#[derive(Default)]
+struct Throttled {
+    now: Mutex<u32>,
+}
+
+#[async_trait]
+impl Sink for Throttled {
+    fn encode(&self, cycle: &Cycle, batch: &Batch, out: &mut Chunker) {
+        Scripted::default().encode(cycle, batch, out);
+    }
+
+    async fn attempt(&self, _: Bytes) -> Result<(), AttemptError> {
+        if *self.now.lock().unwrap() == 2 {
+            return Err(AttemptError::Transient { reason: "503".to_owned(), retry_after: None });
+        }
+        *self.now.lock().unwrap() += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        *self.now.lock().unwrap() -= 1;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_server_is_asked_less_at_a_time_and_not_ever_more_seldom() {
+    let sink = Arc::new(Throttled::default());
+    let handle = SinkHandle::start("test", sink, Policy { concurrency: 8, ..policy() });
+    let began = Instant::now();
+    handle.offer(published("a", 400));
+    handle.end_of_cycle(1);
+    let ledger = at_rest(&handle).await;
+    assert_eq!((ledger.written, ledger.attempts.ok), (400, 100));
+    assert!(ledger.attempts.transient < 60, "{ledger:?}");
+    // A hundred requests one after the other would take two seconds without any wait.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+}
