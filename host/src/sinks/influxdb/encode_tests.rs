@@ -1,7 +1,5 @@
 //! Lines that batches become.
 
-use std::time::Instant;
-
 use url::Url;
 
 use super::*;
@@ -171,56 +169,4 @@ fn what_the_format_cannot_hold_is_counted_and_costs_no_other_point() {
     assert_eq!(lines, want);
     // `cpu` and `cpu/value` are the same field.
     assert_eq!((dropped.of(DropReason::Unencodable), dropped.total()), (5, 5));
-}
-
-/// 30 pods of three entities, twelve points each, as a node of the usual size gives.
-fn node() -> Batch {
-    let mut builder = BatchBuilder::new(Origin::Node("node-a".to_owned()), 0);
-    let names: Vec<_> =
-        (0..12).map(|number| builder.metric(Descriptor::gauge(&format!("memory/metric_{number}"), ""))).collect();
-    for entity in 0..90 {
-        builder.entity(Level::Container, 0);
-        let pod = format!("deployment-7d4b9c6f5d-x{entity:04}");
-        labels(
-            &mut builder,
-            &[
-                ("nodename", "ip-10-0-12-34.eu-central-1.compute.internal"),
-                ("hostname", "ip-10-0-12-34.eu-central-1.compute.internal"),
-                ("namespace_name", "production"),
-                ("pod_name", &pod),
-                ("pod_id", "8f4e7a3c-2b1d-4c5e-9f6a-7b8c9d0e1f2a"),
-                ("container_name", "server"),
-                ("container_base_image", "registry.example.com/team/server:1.2.3"),
-                ("labels", "app:server,pod-template-hash:7d4b9c6f5d,tier:backend"),
-                ("type", "pod_container"),
-            ],
-        );
-        for &metric in &names {
-            builder.point(metric, 0, 0, 1_073_741_824);
-        }
-    }
-    builder.build()
-}
-
-/// Not a benchmark: the bound is far above what a point costs, and would only miss an allocation
-/// or a search for every point.
-#[test]
-fn a_point_costs_well_under_a_microsecond() {
-    let batch = node();
-    for config in [config(), fields()] {
-        let schema = Schema::new(&config);
-        let mut out = Chunker::new(LIMITS);
-        let mut best = u128::MAX;
-        for _ in 0..50 {
-            out.body().clear();
-            out = Chunker::new(LIMITS);
-            out.begin(LIMITS);
-            out.body().reserve(1 << 20);
-            let began = Instant::now();
-            encode(&schema, &CYCLE, &batch, &mut out);
-            best = best.min(began.elapsed().as_nanos() / batch.points.len() as u128);
-        }
-        println!("with_fields={}: {best} ns a point", config.with_fields);
-        assert!(best < 1_000, "{best} ns a point");
-    }
 }
