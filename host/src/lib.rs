@@ -12,6 +12,9 @@ pub mod kube;
 pub mod scrape;
 
 pub mod batch;
+
+#[cfg(test)]
+mod loopback;
 pub mod sinks;
 
 pub mod config;
