@@ -5,18 +5,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod cli;
+pub mod config;
 pub mod tls;
 
+pub mod batch;
 pub mod kube;
-
 pub mod scrape;
 
-pub mod batch;
+pub mod rules;
+pub mod sinks;
+
+pub mod app;
+pub mod http;
+pub mod status;
 
 #[cfg(test)]
 mod loopback;
-pub mod sinks;
-
-pub mod config;
-
-pub mod cli;

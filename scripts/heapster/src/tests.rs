@@ -41,7 +41,7 @@ fn container(batch: BatchRows, pod: &str, origin: &str) -> BatchRows {
 fn values(rows: &[String], of: &str) -> Vec<String> {
     rows.iter()
         .filter(|row| row.starts_with(of))
-        .map(|row| row.rsplit_once("} ").map_or("", |(_, v)| v).to_owned())
+        .map(|row| row.split_once("} ").map_or("", |(_, v)| v).to_owned())
         .collect()
 }
 
