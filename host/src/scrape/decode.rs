@@ -74,6 +74,8 @@ pub struct Decoded {
 /// # Errors
 /// [`ScrapeFailure::Body`] if it is no Summary, [`ScrapeFailure::NameMismatch`] if it is another
 /// node's, [`ScrapeFailure::OverBound`] if it says more than `bounds` allow.
+// Every argument has another owner: body, node and pods, inventory, clock, configuration, process.
+#[allow(clippy::too_many_arguments)]
 pub fn decode(
     body: &[u8],
     node: &NodeFacts,
