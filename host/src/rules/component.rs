@@ -215,7 +215,13 @@ mod tests {
         let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);
         assert_eq!(Digest::parse(text), Some(digest));
-        for wrong in ["", "sha256:", "sha256:00", "md5:00", &text.replace('b', "g")] {
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:00",
+            "md5:00",
+            &text.replace('b', "g"),
+        ] {
             assert_eq!(Digest::parse(wrong), None, "{wrong}");
         }
     }
@@ -223,6 +229,9 @@ mod tests {
     #[test]
     fn a_tool_that_panics_is_an_error() {
         assert_eq!(guarded(|| 1), Ok(1));
-        assert_eq!(guarded(|| panic!("no {}", 1)), Err::<(), _>("no 1".to_owned()));
+        assert_eq!(
+            guarded(|| panic!("no {}", 1)),
+            Err::<(), _>("no 1".to_owned())
+        );
     }
 }

@@ -83,7 +83,10 @@ pub enum Fault {
         reason: String,
     },
     /// The module does not have the interface's functions with the interface's types.
-    #[error("does not fit the interface millrace:rule@{}: {reason}; build it with the SDK of that version", super::INTERFACE_VERSION)]
+    #[error(
+        "does not fit the interface millrace:rule@{}: {reason}; build it with the SDK of that version",
+        super::INTERFACE_VERSION
+    )]
     Unfit {
         /// What is missing or different.
         reason: String,
@@ -176,13 +179,28 @@ impl Fault {
         said: Option<String>,
     ) -> Self {
         if let Some(&OverMemory { wanted, limit }) = error.downcast_ref() {
-            return Self::OutOfMemory { call, wanted, limit, said };
+            return Self::OutOfMemory {
+                call,
+                wanted,
+                limit,
+                said,
+            };
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::TimedOut { call, limit },
-            Some(&trap) => Self::Trapped { call, trap, place: place(error), said },
-            None if call == Call::Start => Self::Unfit { reason: one_line(error) },
-            None => Self::Unreadable { call, reason: one_line(error) },
+            Some(&trap) => Self::Trapped {
+                call,
+                trap,
+                place: place(error),
+                said,
+            },
+            None if call == Call::Start => Self::Unfit {
+                reason: one_line(error),
+            },
+            None => Self::Unreadable {
+                call,
+                reason: one_line(error),
+            },
         }
     }
 }
@@ -215,7 +233,11 @@ fn in_words(said: Option<&str>) -> String {
 }
 
 fn limit_of(call: Call) -> &'static str {
-    if call == Call::Process { "process" } else { "finish" }
+    if call == Call::Process {
+        "process"
+    } else {
+        "finish"
+    }
 }
 
 #[cfg(test)]
@@ -243,16 +265,40 @@ mod tests {
             Fault::of_call(&error, call, Duration::from_secs(1), None).kind()
         };
         for (name, error, call, want) in [
-            ("interrupt", Trap::Interrupt.into(), Call::Process, FaultKind::Timeout),
-            ("trap", Trap::StackOverflow.into(), Call::Finish, FaultKind::Trap),
+            (
+                "interrupt",
+                Trap::Interrupt.into(),
+                Call::Process,
+                FaultKind::Timeout,
+            ),
+            (
+                "trap",
+                Trap::StackOverflow.into(),
+                Call::Finish,
+                FaultKind::Trap,
+            ),
             (
                 "memory",
-                wasmtime::Error::new(OverMemory { wanted: 2, limit: 1 }).context("growing"),
+                wasmtime::Error::new(OverMemory {
+                    wanted: 2,
+                    limit: 1,
+                })
+                .context("growing"),
                 Call::Process,
                 FaultKind::Memory,
             ),
-            ("anything else in a call", wasmtime::Error::msg("x"), Call::Process, FaultKind::Unreadable),
-            ("anything else at the start", wasmtime::Error::msg("x"), Call::Start, FaultKind::Unfit),
+            (
+                "anything else in a call",
+                wasmtime::Error::msg("x"),
+                Call::Process,
+                FaultKind::Unreadable,
+            ),
+            (
+                "anything else at the start",
+                wasmtime::Error::msg("x"),
+                Call::Start,
+                FaultKind::Unfit,
+            ),
         ] {
             assert_eq!(of(error, call), want, "{name}");
         }

@@ -89,7 +89,11 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<(), LoadError> {
             _ => {}
         }
     }
-    if found.rule { Ok(()) } else { Err(LoadError::NoRule) }
+    if found.rule {
+        Ok(())
+    } else {
+        Err(LoadError::NoRule)
+    }
 }
 
 #[derive(Default)]

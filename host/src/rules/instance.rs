@@ -67,7 +67,11 @@ impl Instance {
         let started = rule.pre.instantiate(&mut store);
         store.data_mut().end_call();
         match started {
-            Ok(bindings) => Ok(Self { store, bindings, limits }),
+            Ok(bindings) => Ok(Self {
+                store,
+                bindings,
+                limits,
+            }),
             Err(error) => {
                 let said = store.data().said();
                 Err(Fault::of_call(&error, Call::Start, limits.finish, said))
@@ -100,10 +104,12 @@ impl Instance {
     /// [`Fault::Settings`] if the rule refuses them; others if the call fails.
     pub fn configure(self, settings: &str) -> Result<Self, Fault> {
         let limit = self.limits.finish;
-        let (instance, answer) =
-            self.call(Call::Configure, limit, SMALL_ANSWER_BYTES, |guest, store| {
-                guest.call_configure(store, settings)
-            })?;
+        let (instance, answer) = self.call(
+            Call::Configure,
+            limit,
+            SMALL_ANSWER_BYTES,
+            |guest, store| guest.call_configure(store, settings),
+        )?;
         match answer {
             Ok(()) => Ok(instance),
             Err(guest::Error::Settings(why) | guest::Error::Batch(why)) => {

@@ -94,7 +94,9 @@ impl ResourceLimiter for MemoryWatch {
             return Err(wasmtime::Error::new(OverMemory { wanted, limit }));
         }
         self.used = wanted;
-        self.meters.memory_bytes.fetch_max(wanted as u64, Ordering::Relaxed);
+        self.meters
+            .memory_bytes
+            .fetch_max(wanted as u64, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -145,7 +147,9 @@ mod tests {
     fn a_growth_that_failed_is_not_counted() {
         let mut watch = MemoryWatch::new(1000, Arc::default());
         assert!(watch.memory_growing(0, 900, None).is_ok());
-        watch.memory_grow_failed(wasmtime::Error::msg("no room")).unwrap();
+        watch
+            .memory_grow_failed(wasmtime::Error::msg("no room"))
+            .unwrap();
         assert!(watch.memory_growing(0, 1000, None).is_ok());
     }
 }

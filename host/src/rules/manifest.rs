@@ -95,14 +95,20 @@ impl RawManifest {
         let limits = &mut manifest.limits;
         for checked in [
             memory(self.limits.memory.as_deref()).map(|it| set(&mut limits.memory_bytes, it)),
-            time("process", self.limits.process.as_deref(), 60).map(|it| set(&mut limits.process, it)),
-            time("finish", self.limits.finish.as_deref(), 300).map(|it| set(&mut limits.finish, it)),
+            time("process", self.limits.process.as_deref(), 60)
+                .map(|it| set(&mut limits.process, it)),
+            time("finish", self.limits.finish.as_deref(), 300)
+                .map(|it| set(&mut limits.finish, it)),
             digest(self.digest.as_deref()).map(|it| manifest.digest = it.or(manifest.digest)),
         ] {
             problems.extend(checked.err());
         }
         manifest.on_error = self.on_error.unwrap_or(manifest.on_error);
-        if problems.is_empty() { Ok(manifest) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(manifest)
+        } else {
+            Err(problems)
+        }
     }
 }
 
@@ -141,7 +147,9 @@ fn time(key: &str, text: Option<&str>, most_seconds: u64) -> Result<Option<Durat
 fn digest(text: Option<&str>) -> Result<Option<Digest>, String> {
     let Some(text) = text else { return Ok(None) };
     Digest::parse(text).map(Some).ok_or_else(|| {
-        format!("`digest` is `{text}`; write \"sha256:\" and what `sha256sum` prints for the .wasm file")
+        format!(
+            "`digest` is `{text}`; write \"sha256:\" and what `sha256sum` prints for the .wasm file"
+        )
     })
 }
 
@@ -203,16 +211,34 @@ mod tests {
         let text = "digest = 'abc'\nsettings = { x = nan }\n\
                     limits = { memory = '8GiB', process = '2h', finish = 'soon' }";
         let problems = Manifest::default().read(text).unwrap_err();
-        for want in ["`settings.x`", "`limits.memory` is `8GiB`", "`limits.process`", "`limits.finish`", "`digest`"] {
-            assert!(problems.iter().any(|it| it.contains(want)), "{want}: {problems:?}");
+        for want in [
+            "`settings.x`",
+            "`limits.memory` is `8GiB`",
+            "`limits.process`",
+            "`limits.finish`",
+            "`digest`",
+        ] {
+            assert!(
+                problems.iter().any(|it| it.contains(want)),
+                "{want}: {problems:?}"
+            );
         }
         assert_eq!(problems.len(), 5);
     }
 
     #[test]
     fn unknown_keys_are_errors() {
-        for text in ["onerror = 'drop'", "limits = { cpu = '1s' }", "on-error = 'ignore'", "= 1"] {
-            assert_eq!(Manifest::default().read(text).unwrap_err().len(), 1, "{text}");
+        for text in [
+            "onerror = 'drop'",
+            "limits = { cpu = '1s' }",
+            "on-error = 'ignore'",
+            "= 1",
+        ] {
+            assert_eq!(
+                Manifest::default().read(text).unwrap_err().len(),
+                1,
+                "{text}"
+            );
         }
     }
 

@@ -140,7 +140,10 @@ impl Rule {
         let (number, failures) = self.failed_in_cycle;
         if number == cycle.number && failures > LOGGED_PER_CYCLE {
             let more = failures - LOGGED_PER_CYCLE;
-            warn!(rule = &*self.name, more, "rule failed more often in this cycle");
+            warn!(
+                rule = &*self.name,
+                more, "rule failed more often in this cycle"
+            );
         }
     }
 
