@@ -7,3 +7,9 @@
 
 pub mod batch;
 pub mod rules;
+pub mod sinks;
+pub mod tls;
+
+pub mod config;
+
+pub mod cli;

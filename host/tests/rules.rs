@@ -39,8 +39,10 @@ fn file(slot: &str, guest_name: &str, on_error: OnError) -> RuleFile {
         on_error,
         ..Manifest::default()
     };
-    manifest.limits.process = Duration::from_millis(100);
-    manifest.limits.finish = Duration::from_millis(500);
+    if guest_name.starts_with("loops") {
+        manifest.limits.process = Duration::from_millis(100);
+        manifest.limits.finish = Duration::from_millis(500);
+    }
     RuleFile {
         name: guest_name.to_owned(),
         slot: slot.to_owned(),
