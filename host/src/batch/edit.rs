@@ -141,6 +141,8 @@ pub fn check(
     too_much("bytes of text", edit.new_text.len(), bounds.text_bytes)?;
     too_much("metrics", edit.new_metrics.len(), 10_000)?;
     too_much("label sets", edit.new_label_sets.ends.len(), bounds.points)?;
+    let labels = edit.new_entities.label_names.len() + edit.new_label_sets.names.len();
+    too_much("labels", labels, 32 * bounds.entities + 2 * bounds.points)?;
 
     let sizes = Sizes {
         symbols: batch.symbols.len() + edit.new_text_ends.len(),
@@ -157,6 +159,10 @@ pub fn check(
     check_points("new-points", batch, edit, &edit.new_points, &sizes, text)?;
     check_added(batch, edit, &sizes, text)
 }
+
+/// Labels of one new entity or label set, and label changes of one entity: names within one are
+/// compared each with each.
+const MAX_LABELS: usize = 256;
 
 fn too_much(what: &'static str, got: usize, bound: usize) -> Result<(), EditError> {
     if got > bound {
@@ -284,6 +290,7 @@ fn distinct(
     names: &[u32],
     what: &'static str,
 ) -> Result<(), EditError> {
+    too_much("labels to one row", names.len(), MAX_LABELS)?;
     for (at, &name) in names.iter().enumerate() {
         let name = string(batch, edit, text, name);
         if names[..at]
@@ -308,6 +315,14 @@ fn check_relabelling(edit: &Edit, sizes: &Sizes) -> Result<(), EditError> {
     length("relabel-value", edit.relabel_value.len(), rows)?;
     indexes("relabel-entity", &edit.relabel_entity, sizes.entities)?;
     indexes("relabel-name", &edit.relabel_name, sizes.symbols)?;
+    if rows > MAX_LABELS {
+        let mut changes = vec![0; sizes.entities];
+        edit.relabel_entity
+            .iter()
+            .for_each(|&entity| changes[entity as usize] += 1);
+        let most = changes.into_iter().max().unwrap_or(0);
+        too_much("label changes to one entity", most, MAX_LABELS)?;
+    }
     for (&entity, &value) in edit.relabel_entity.iter().zip(&edit.relabel_value) {
         if !kept(edit, entity) {
             return Err(EditError::Dropped(entity, "relabel-entity"));
