@@ -45,11 +45,8 @@ fn user_files_replace_and_remove_bundled_ones() {
         ],
     );
     let set = sources.read(Path::new("/nowhere/bin/millrace")).unwrap();
-    let found: Vec<_> = set
-        .files
-        .iter()
-        .map(|file| (file.slot.as_str(), file.name.as_str(), file.bytes.as_slice()))
-        .collect();
+    let found: Vec<_> =
+        set.files.iter().map(|file| (file.slot.as_str(), file.name.as_str(), file.bytes.as_slice())).collect();
     let want: [(&str, &str, &[u8]); 3] = [
         ("10-drop.wasm", "drop", b"user"),
         ("50-heapster.wasm", "heapster", b"bundled"),

@@ -7,12 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use millrace::batch::{
-    Batch, BatchBuilder, Cycle, Descriptor, Level, Origin, TypeRegistry, UNKNOWN_AT, Value,
-};
-use millrace::rules::{
-    Chain, FaultKind, LoadError, Manifest, OnError, RuleEngine, RuleFile, RuleSet,
-};
+use millrace::batch::{Batch, BatchBuilder, Cycle, Descriptor, Level, Origin, TypeRegistry, UNKNOWN_AT, Value};
+use millrace::rules::{Chain, FaultKind, LoadError, Manifest, OnError, RuleEngine, RuleFile, RuleSet};
 use wit_component::StringEncoding;
 
 static ENGINE: LazyLock<RuleEngine> = LazyLock::new(|| RuleEngine::new().unwrap());
@@ -25,20 +21,14 @@ fn guest(name: &str) -> Vec<u8> {
     if bytes[6] == 0 {
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_path(root.join("guest-sdk/wit")).unwrap();
-        let world = resolve
-            .select_world(&[package], Some("millrace-rule"))
-            .unwrap();
-        wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-            .unwrap();
+        let world = resolve.select_world(&[package], Some("millrace-rule")).unwrap();
+        wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).unwrap();
     }
     bytes
 }
 
 fn file(slot: &str, guest_name: &str, on_error: OnError) -> RuleFile {
-    let mut manifest = Manifest {
-        on_error,
-        ..Manifest::default()
-    };
+    let mut manifest = Manifest { on_error, ..Manifest::default() };
     if guest_name.starts_with("loops") {
         manifest.limits.process = Duration::from_millis(100);
         manifest.limits.finish = Duration::from_millis(500);
@@ -59,13 +49,7 @@ fn chain(files: Vec<RuleFile>) -> Chain {
 }
 
 fn cycle(number: u64) -> Cycle {
-    Cycle {
-        number,
-        time: 1_700_000_000_000_000_000,
-        window: 60_000_000_000,
-        nodes_asked: 1,
-        nodes_answered: 1,
-    }
+    Cycle { number, time: 1_700_000_000_000_000_000, window: 60_000_000_000, nodes_asked: 1, nodes_answered: 1 }
 }
 
 /// A node and a pod, two points each.
@@ -97,10 +81,7 @@ fn totals(chain: &mut Chain, number: u64) -> Vec<Batch> {
 #[test]
 fn a_batch_goes_through_every_rule_and_totals_through_the_later_ones() {
     let pass = OnError::Pass;
-    let mut chain = chain(vec![
-        file("10", "pass", pass),
-        file("20", "totals", pass),
-    ]);
+    let mut chain = chain(vec![file("10", "pass", pass), file("20", "totals", pass)]);
     let out = chain.process(&cycle(1), batch()).unwrap();
     assert_eq!((out.entities.len(), out.points.len()), (2, 4));
 
@@ -124,20 +105,11 @@ fn a_batch_goes_through_every_rule_and_totals_through_the_later_ones() {
 #[test]
 fn totals_meet_only_the_rules_after_the_one_that_made_them() {
     let pass = OnError::Pass;
-    let mut before = chain(vec![
-        file("10", "drop_all", pass),
-        file("20", "totals", pass),
-    ]);
+    let mut before = chain(vec![file("10", "drop_all", pass), file("20", "totals", pass)]);
     assert_eq!(totals(&mut before, 1).len(), 1);
-    let mut after = chain(vec![
-        file("10", "totals", pass),
-        file("20", "drop_all", pass),
-    ]);
+    let mut after = chain(vec![file("10", "totals", pass), file("20", "drop_all", pass)]);
     let made = totals(&mut after, 1);
-    assert_eq!(
-        made.iter().map(|it| it.entities.len()).sum::<usize>(),
-        0
-    );
+    assert_eq!(made.iter().map(|it| it.entities.len()).sum::<usize>(), 0);
     assert_eq!(after.status()[1].stats.entities_dropped, 1);
 }
 
@@ -155,6 +127,8 @@ const BAD: &[(&str, FaultKind, &str)] = &[
     ("wild_answer", FaultKind::Unreadable, "`process` can't be read"),
     ("no_such_answer", FaultKind::Unreadable, "`process` can't be read"),
     ("too_many_points", FaultKind::TooBig, "20000 points"),
+    ("many_labels", FaultKind::TooBig, "200000 labels"),
+    ("many_label_changes", FaultKind::TooBig, "200000 label changes to one entity"),
     ("refuses_batch", FaultKind::Refused, "no pods here"),
     ("gives_up", FaultKind::Fatal, "state is lost"),
 ];
@@ -162,10 +136,7 @@ const BAD: &[(&str, FaultKind, &str)] = &[
 #[test]
 fn a_batch_that_a_bad_rule_fails_on_is_passed_on_unchanged() {
     for &(name, kind, says) in BAD {
-        let mut chain = chain(vec![
-            file("10", name, OnError::Pass),
-            file("20", "totals", OnError::Pass),
-        ]);
+        let mut chain = chain(vec![file("10", name, OnError::Pass), file("20", "totals", OnError::Pass)]);
         for number in [1, 2] {
             let out = chain.process(&cycle(number), batch()).expect(name);
             assert_eq!((out.entities.len(), out.points.len()), (2, 4), "{name}");
@@ -192,10 +163,7 @@ fn a_batch_that_a_bad_rule_fails_on_is_passed_on_unchanged() {
 #[test]
 fn a_batch_that_a_bad_rule_fails_on_is_dropped_where_it_says_so() {
     for &(name, kind, _) in BAD {
-        let mut chain = chain(vec![
-            file("10", name, OnError::Drop),
-            file("20", "pass", OnError::Pass),
-        ]);
+        let mut chain = chain(vec![file("10", name, OnError::Drop), file("20", "pass", OnError::Pass)]);
         assert!(chain.process(&cycle(1), batch()).is_none(), "{name}");
         assert!(chain.process(&cycle(1), batch()).is_none(), "{name}");
         let status = chain.status();
@@ -208,10 +176,7 @@ fn a_batch_that_a_bad_rule_fails_on_is_dropped_where_it_says_so() {
 #[test]
 fn every_batch_stops_at_a_bad_rule_that_halts() {
     for &(name, kind, _) in BAD {
-        let mut chain = chain(vec![
-            file("10", "pass", OnError::Pass),
-            file("20", name, OnError::Halt),
-        ]);
+        let mut chain = chain(vec![file("10", "pass", OnError::Pass), file("20", name, OnError::Halt)]);
         assert!(chain.process(&cycle(1), batch()).is_none(), "{name}");
         assert!(chain.process(&cycle(1), batch()).is_none(), "{name}");
         assert_eq!(totals(&mut chain, 1).len(), 0, "{name}");
@@ -264,10 +229,7 @@ fn a_rule_that_lies_about_itself_is_shown_tamed() {
     let chain = chain(vec![file("10", "lies", OnError::Pass)]);
     let status = &chain.status()[0];
     assert_eq!(status.name, "lies");
-    assert_eq!(
-        status.described_as,
-        "heapster\\n2024-01-01 ERROR all is lost"
-    );
+    assert_eq!(status.described_as, "heapster\\n2024-01-01 ERROR all is lost");
     assert!(status.version.len() < 1000, "{}", status.version.len());
 }
 
@@ -281,10 +243,7 @@ fn all_problems_of_a_set_are_reported_at_once() {
         ("imports_clock", "imports `wasi:clocks/monotonic-clock@0.2.0 now`"),
     ];
     let set = RuleSet {
-        files: files
-            .iter()
-            .map(|(name, _)| file(name, name, OnError::Pass))
-            .collect(),
+        files: files.iter().map(|(name, _)| file(name, name, OnError::Pass)).collect(),
         warnings: Vec::new(),
     };
     let problems = Chain::start(&ENGINE, &set, Arc::default()).unwrap_err();

@@ -163,11 +163,7 @@ impl RuleEngine {
                 self.compile(&component)?
             }
         };
-        Ok(CompiledRule {
-            pre,
-            digest: Digest::of(bytes),
-            compile_time: started.elapsed(),
-        })
+        Ok(CompiledRule { pre, digest: Digest::of(bytes), compile_time: started.elapsed() })
     }
 
     fn compile(&self, component: &[u8]) -> Result<MillraceRulePre<HostState>, LoadError> {
@@ -183,24 +179,17 @@ impl RuleEngine {
 }
 
 fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    guarded(|| {
-        wit_component::ComponentEncoder::default()
-            .module(module)?
-            .validate(true)
-            .encode()
-    })
-    .map_err(LoadError::NotWrapped)?
-    .map_err(|error| LoadError::NotWrapped(tame(&format!("{error:#}"), 1000)))
+    guarded(|| wit_component::ComponentEncoder::default().module(module)?.validate(true).encode())
+        .map_err(LoadError::NotWrapped)?
+        .map_err(|error| LoadError::NotWrapped(tame(&format!("{error:#}"), 1000)))
 }
 
 /// Runs a tool of others on a file of others. They answer errors, but a file that makes one panic
 /// must not end the process.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let message =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         tame(message.unwrap_or("the tool gave up on it"), 1000)
     })
 }
@@ -215,13 +204,7 @@ mod tests {
         let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);
         assert_eq!(Digest::parse(text), Some(digest));
-        for wrong in [
-            "",
-            "sha256:",
-            "sha256:00",
-            "md5:00",
-            &text.replace('b', "g"),
-        ] {
+        for wrong in ["", "sha256:", "sha256:00", "md5:00", &text.replace('b', "g")] {
             assert_eq!(Digest::parse(wrong), None, "{wrong}");
         }
     }
@@ -229,9 +212,6 @@ mod tests {
     #[test]
     fn a_tool_that_panics_is_an_error() {
         assert_eq!(guarded(|| 1), Ok(1));
-        assert_eq!(
-            guarded(|| panic!("no {}", 1)),
-            Err::<(), _>("no 1".to_owned())
-        );
+        assert_eq!(guarded(|| panic!("no {}", 1)), Err::<(), _>("no 1".to_owned()));
     }
 }

@@ -119,10 +119,7 @@ impl Reading {
         for (stem, path) in with_extension(&names, "wasm") {
             if let Some(bytes) = self.file(path, MAX_FILE_BYTES) {
                 let wasm = (!bytes.is_empty()).then(|| (path.clone(), bytes));
-                let slot = Slot {
-                    wasm,
-                    manifest: None,
-                };
+                let slot = Slot { wasm, manifest: None };
                 if is_name(stem) {
                     self.slots.insert(format!("{stem}.wasm"), slot);
                 } else {
@@ -140,19 +137,13 @@ impl Reading {
         }
         for (name, path) in &names {
             if !name.ends_with(".wasm") && !name.ends_with(".toml") {
-                self.warnings.push(format!(
-                    "{}: is neither .wasm nor .toml and is ignored",
-                    path.display()
-                ));
+                self.warnings.push(format!("{}: is neither .wasm nor .toml and is ignored", path.display()));
             }
         }
     }
 
     fn manifest(&mut self, stem: &str, path: &Path, bytes: Vec<u8>) {
-        let what = match (
-            self.slots.get_mut(&format!("{stem}.wasm")),
-            String::from_utf8(bytes),
-        ) {
+        let what = match (self.slots.get_mut(&format!("{stem}.wasm")), String::from_utf8(bytes)) {
             (_, Err(_)) => "is not UTF-8; write it anew".to_owned(),
             (None, _) => format!("stands beside no {stem}.wasm; rename or remove it"),
             (Some(slot), Ok(text)) => {
@@ -179,8 +170,7 @@ impl Reading {
         for (slot, Slot { wasm, manifest }) in std::mem::take(&mut self.slots) {
             let Some((path, bytes)) = wasm else {
                 if slot == HEAPSTER && !heapster.is_empty() {
-                    self.warnings
-                        .push(format!("{slot} is left out; its settings have no effect"));
+                    self.warnings.push(format!("{slot} is left out; its settings have no effect"));
                 }
                 continue;
             };
@@ -190,55 +180,29 @@ impl Reading {
             }
             if bytes.len() > CONFIG_MAP_BYTES {
                 let (path, size) = (path.display(), bytes.len() >> 10);
-                self.warnings.push(format!(
-                    "{path}: is {size} KiB; no ConfigMap holds over 1 MiB"
-                ));
+                self.warnings.push(format!("{path}: is {size} KiB; no ConfigMap holds over 1 MiB"));
             }
             if let Some(manifest) = self.checked(defaults, manifest, &bytes) {
                 let name = String::new();
-                files.push(RuleFile {
-                    name,
-                    slot,
-                    path,
-                    bytes,
-                    manifest,
-                });
+                files.push(RuleFile { name, slot, path, bytes, manifest });
             }
         }
         name_all(&mut files);
         if files.len() > MAX_RULES {
-            let what = format!(
-                "are {} rules, more than {MAX_RULES}; make one of several",
-                files.len()
-            );
-            self.problems
-                .push(Problem::new("the rule directories", what));
+            let what = format!("are {} rules, more than {MAX_RULES}; make one of several", files.len());
+            self.problems.push(Problem::new("the rule directories", what));
         }
-        if self.problems.is_empty() {
-            Ok(RuleSet {
-                files,
-                warnings: self.warnings,
-            })
-        } else {
-            Err(self.problems)
-        }
+        if self.problems.is_empty() { Ok(RuleSet { files, warnings: self.warnings }) } else { Err(self.problems) }
     }
 
-    fn checked(
-        &mut self,
-        defaults: Manifest,
-        manifest: Option<(PathBuf, String)>,
-        bytes: &[u8],
-    ) -> Option<Manifest> {
+    fn checked(&mut self, defaults: Manifest, manifest: Option<(PathBuf, String)>, bytes: &[u8]) -> Option<Manifest> {
         let Some((path, text)) = manifest else {
             return Some(defaults);
         };
         let manifest = match defaults.read(&text) {
             Ok(manifest) => manifest,
             Err(problems) => {
-                let named = problems
-                    .iter()
-                    .map(|what| Problem::new(path.display(), what));
+                let named = problems.iter().map(|what| Problem::new(path.display(), what));
                 self.problems.extend(named);
                 return None;
             }
@@ -256,11 +220,7 @@ impl Reading {
 /// the folder that it points to gives the files of one version.
 fn list(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let data = dir.join("..data");
-    let dir = if data.is_dir() {
-        data.canonicalize()?
-    } else {
-        dir.to_owned()
-    };
+    let dir = if data.is_dir() { data.canonicalize()? } else { dir.to_owned() };
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -295,9 +255,7 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
         return Err(refused("it is no regular file".to_owned()));
     }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(most as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
         return Err(refused(format!("it is larger than {} MiB", most >> 20)));
     }
@@ -312,12 +270,7 @@ fn name_all(files: &mut [RuleFile]) {
     }
     for file in files {
         let short = short_name(&file.slot);
-        file.name = if uses.get(short) == Some(&1) {
-            short
-        } else {
-            stem(&file.slot)
-        }
-        .to_owned();
+        file.name = if uses.get(short) == Some(&1) { short } else { stem(&file.slot) }.to_owned();
     }
 }
 
@@ -360,11 +313,7 @@ mod tests {
             bytes: Vec::new(),
             manifest: Manifest::default(),
         };
-        let mut files = [
-            file("10-drop.wasm"),
-            file("50-heapster.wasm"),
-            file("90-drop.wasm"),
-        ];
+        let mut files = [file("10-drop.wasm"), file("50-heapster.wasm"), file("90-drop.wasm")];
         name_all(&mut files);
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["10-drop", "heapster", "90-drop"]);

@@ -172,35 +172,15 @@ impl Fault {
     }
 
     /// What wasmtime's error for a call means. `said` is the rule's last error line.
-    pub(super) fn of_call(
-        error: &wasmtime::Error,
-        call: Call,
-        limit: Duration,
-        said: Option<String>,
-    ) -> Self {
+    pub(super) fn of_call(error: &wasmtime::Error, call: Call, limit: Duration, said: Option<String>) -> Self {
         if let Some(&OverMemory { wanted, limit }) = error.downcast_ref() {
-            return Self::OutOfMemory {
-                call,
-                wanted,
-                limit,
-                said,
-            };
+            return Self::OutOfMemory { call, wanted, limit, said };
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::TimedOut { call, limit },
-            Some(&trap) => Self::Trapped {
-                call,
-                trap,
-                place: place(error),
-                said,
-            },
-            None if call == Call::Start => Self::Unfit {
-                reason: one_line(error),
-            },
-            None => Self::Unreadable {
-                call,
-                reason: one_line(error),
-            },
+            Some(&trap) => Self::Trapped { call, trap, place: place(error), said },
+            None if call == Call::Start => Self::Unfit { reason: one_line(error) },
+            None => Self::Unreadable { call, reason: one_line(error) },
         }
     }
 }
@@ -233,11 +213,7 @@ fn in_words(said: Option<&str>) -> String {
 }
 
 fn limit_of(call: Call) -> &'static str {
-    if call == Call::Process {
-        "process"
-    } else {
-        "finish"
-    }
+    if call == Call::Process { "process" } else { "finish" }
 }
 
 #[cfg(test)]
@@ -261,44 +237,18 @@ mod tests {
 
     #[test]
     fn errors_of_a_call_are_told_apart_by_type() {
-        let of = |error: wasmtime::Error, call| {
-            Fault::of_call(&error, call, Duration::from_secs(1), None).kind()
-        };
+        let of = |error: wasmtime::Error, call| Fault::of_call(&error, call, Duration::from_secs(1), None).kind();
         for (name, error, call, want) in [
-            (
-                "interrupt",
-                Trap::Interrupt.into(),
-                Call::Process,
-                FaultKind::Timeout,
-            ),
-            (
-                "trap",
-                Trap::StackOverflow.into(),
-                Call::Finish,
-                FaultKind::Trap,
-            ),
+            ("interrupt", Trap::Interrupt.into(), Call::Process, FaultKind::Timeout),
+            ("trap", Trap::StackOverflow.into(), Call::Finish, FaultKind::Trap),
             (
                 "memory",
-                wasmtime::Error::new(OverMemory {
-                    wanted: 2,
-                    limit: 1,
-                })
-                .context("growing"),
+                wasmtime::Error::new(OverMemory { wanted: 2, limit: 1 }).context("growing"),
                 Call::Process,
                 FaultKind::Memory,
             ),
-            (
-                "anything else in a call",
-                wasmtime::Error::msg("x"),
-                Call::Process,
-                FaultKind::Unreadable,
-            ),
-            (
-                "anything else at the start",
-                wasmtime::Error::msg("x"),
-                Call::Start,
-                FaultKind::Unfit,
-            ),
+            ("anything else in a call", wasmtime::Error::msg("x"), Call::Process, FaultKind::Unreadable),
+            ("anything else at the start", wasmtime::Error::msg("x"), Call::Start, FaultKind::Unfit),
         ] {
             assert_eq!(of(error, call), want, "{name}");
         }

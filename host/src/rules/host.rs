@@ -47,9 +47,7 @@ impl HostState {
     pub(super) fn end_call(&mut self) {
         if self.lines_dropped > 0 {
             let (rule, dropped) = (&*self.rule, self.lines_dropped);
-            self.meters
-                .lines_dropped
-                .fetch_add(dropped, Ordering::Relaxed);
+            self.meters.lines_dropped.fetch_add(dropped, Ordering::Relaxed);
             warn!(target: "rule", rule, dropped, "rule logs too much; the rest of this call's lines is dropped");
         }
     }

@@ -89,11 +89,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<(), LoadError> {
             _ => {}
         }
     }
-    if found.rule {
-        Ok(())
-    } else {
-        Err(LoadError::NoRule)
-    }
+    if found.rule { Ok(()) } else { Err(LoadError::NoRule) }
 }
 
 #[derive(Default)]
@@ -122,10 +118,7 @@ impl Found {
         match version_of(interface, HOST) {
             Some(version) => check_version(version),
             None => {
-                let name = item.map_or_else(
-                    || interface.to_owned(),
-                    |item| format!("{interface} {item}"),
-                );
+                let name = item.map_or_else(|| interface.to_owned(), |item| format!("{interface} {item}"));
                 Err(LoadError::ForeignImport(tame(&name, NAME_BYTES)))
             }
         }
@@ -144,10 +137,7 @@ impl Found {
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::Broken {
-        offset: error.offset(),
-        reason: tame(error.message(), NAME_BYTES),
-    }
+    LoadError::Broken { offset: error.offset(), reason: tame(error.message(), NAME_BYTES) }
 }
 
 /// What follows `interface@` in `name`; empty where there is no version.

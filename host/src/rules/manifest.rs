@@ -57,8 +57,7 @@ impl Manifest {
     /// # Errors
     /// One text a problem, each with its key.
     pub fn read(self, text: &str) -> Result<Self, Vec<String>> {
-        let raw: RawManifest =
-            toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
+        let raw: RawManifest = toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
         raw.check(self)
     }
 }
@@ -95,20 +94,14 @@ impl RawManifest {
         let limits = &mut manifest.limits;
         for checked in [
             memory(self.limits.memory.as_deref()).map(|it| set(&mut limits.memory_bytes, it)),
-            time("process", self.limits.process.as_deref(), 60)
-                .map(|it| set(&mut limits.process, it)),
-            time("finish", self.limits.finish.as_deref(), 300)
-                .map(|it| set(&mut limits.finish, it)),
+            time("process", self.limits.process.as_deref(), 60).map(|it| set(&mut limits.process, it)),
+            time("finish", self.limits.finish.as_deref(), 300).map(|it| set(&mut limits.finish, it)),
             digest(self.digest.as_deref()).map(|it| manifest.digest = it.or(manifest.digest)),
         ] {
             problems.extend(checked.err());
         }
         manifest.on_error = self.on_error.unwrap_or(manifest.on_error);
-        if problems.is_empty() {
-            Ok(manifest)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(manifest) } else { Err(problems) }
     }
 }
 
@@ -127,9 +120,7 @@ fn memory(text: Option<&str>) -> Result<Option<usize>, String> {
     });
     match bytes {
         Some(bytes) if (1 << 20..=4 << 30).contains(&bytes) => Ok(Some(bytes)),
-        _ => Err(format!(
-            "`limits.memory` is `{text}`; write a size from \"1MiB\" to \"4GiB\""
-        )),
+        _ => Err(format!("`limits.memory` is `{text}`; write a size from \"1MiB\" to \"4GiB\"")),
     }
 }
 
@@ -138,18 +129,14 @@ fn time(key: &str, text: Option<&str>, most_seconds: u64) -> Result<Option<Durat
     let range = Duration::from_millis(10)..=Duration::from_secs(most_seconds);
     match humantime::parse_duration(text) {
         Ok(time) if range.contains(&time) => Ok(Some(time)),
-        _ => Err(format!(
-            "`limits.{key}` is `{text}`; write a duration from \"10ms\" to \"{most_seconds}s\""
-        )),
+        _ => Err(format!("`limits.{key}` is `{text}`; write a duration from \"10ms\" to \"{most_seconds}s\"")),
     }
 }
 
 fn digest(text: Option<&str>) -> Result<Option<Digest>, String> {
     let Some(text) = text else { return Ok(None) };
     Digest::parse(text).map(Some).ok_or_else(|| {
-        format!(
-            "`digest` is `{text}`; write \"sha256:\" and what `sha256sum` prints for the .wasm file"
-        )
+        format!("`digest` is `{text}`; write \"sha256:\" and what `sha256sum` prints for the .wasm file")
     })
 }
 
@@ -162,10 +149,7 @@ fn json(key: &str, value: toml::Value) -> Result<Value, String> {
         toml::Value::Float(number) => serde_json::Number::from_f64(number)
             .map(Value::Number)
             .ok_or_else(|| format!("`{key}` is `{number}`; write a finite number"))?,
-        toml::Value::Array(items) => items
-            .into_iter()
-            .map(|item| json(key, item))
-            .collect::<Result<_, _>>()?,
+        toml::Value::Array(items) => items.into_iter().map(|item| json(key, item)).collect::<Result<_, _>>()?,
         toml::Value::Table(table) => table
             .into_iter()
             .map(|(name, item)| Ok((name.clone(), json(&format!("{key}.{name}"), item)?)))
@@ -211,34 +195,16 @@ mod tests {
         let text = "digest = 'abc'\nsettings = { x = nan }\n\
                     limits = { memory = '8GiB', process = '2h', finish = 'soon' }";
         let problems = Manifest::default().read(text).unwrap_err();
-        for want in [
-            "`settings.x`",
-            "`limits.memory` is `8GiB`",
-            "`limits.process`",
-            "`limits.finish`",
-            "`digest`",
-        ] {
-            assert!(
-                problems.iter().any(|it| it.contains(want)),
-                "{want}: {problems:?}"
-            );
+        for want in ["`settings.x`", "`limits.memory` is `8GiB`", "`limits.process`", "`limits.finish`", "`digest`"] {
+            assert!(problems.iter().any(|it| it.contains(want)), "{want}: {problems:?}");
         }
         assert_eq!(problems.len(), 5);
     }
 
     #[test]
     fn unknown_keys_are_errors() {
-        for text in [
-            "onerror = 'drop'",
-            "limits = { cpu = '1s' }",
-            "on-error = 'ignore'",
-            "= 1",
-        ] {
-            assert_eq!(
-                Manifest::default().read(text).unwrap_err().len(),
-                1,
-                "{text}"
-            );
+        for text in ["onerror = 'drop'", "limits = { cpu = '1s' }", "on-error = 'ignore'", "= 1"] {
+            assert_eq!(Manifest::default().read(text).unwrap_err().len(), 1, "{text}");
         }
     }
 

@@ -50,8 +50,7 @@ impl Rule {
     pub fn start(engine: &RuleEngine, file: &RuleFile) -> Result<Self, Problem> {
         let problem = |what: &dyn std::fmt::Display| Problem::new(file.path.display(), what);
         let compiled = engine.load(&file.bytes).map_err(|error| problem(&error))?;
-        let settings =
-            serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
+        let settings = serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
         let mut rule = Self {
             name: file.name.as_str().into(),
             slot: file.slot.clone(),
@@ -123,8 +122,7 @@ impl Rule {
         self.stats.finish_ns += nanos(started);
         let totals = answer.and_then(|edit| {
             let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
-            self.apply(empty, edit, &EditBounds::for_totals(), types)
-                .map_err(|(_, fault)| fault)
+            self.apply(empty, edit, &EditBounds::for_totals(), types).map_err(|(_, fault)| fault)
         });
         match totals {
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
@@ -140,10 +138,7 @@ impl Rule {
         let (number, failures) = self.failed_in_cycle;
         if number == cycle.number && failures > LOGGED_PER_CYCLE {
             let more = failures - LOGGED_PER_CYCLE;
-            warn!(
-                rule = &*self.name,
-                more, "rule failed more often in this cycle"
-            );
+            warn!(rule = &*self.name, more, "rule failed more often in this cycle");
         }
     }
 
@@ -180,10 +175,7 @@ impl Rule {
     }
 
     /// One call. The instance comes back only if the call did.
-    fn call(
-        &mut self,
-        call: impl FnOnce(Instance) -> Result<(Instance, Answer), Fault>,
-    ) -> Result<Edit, Fault> {
+    fn call(&mut self, call: impl FnOnce(Instance) -> Result<(Instance, Answer), Fault>) -> Result<Edit, Fault> {
         let instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.make_instance()?,
