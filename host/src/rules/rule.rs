@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::manifest::OnError;
 use super::stats::{Meters, RuleStats, RuleStatus};
 use super::{Problem, tame};
-use crate::batch::{Batch, Cycle, Edit, EditBounds, Origin, TypeRegistry, apply};
+use crate::batch::{Batch, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
 
 /// Failures of one rule that are logged in one cycle; the others are counted.
 const LOGGED_PER_CYCLE: u64 = 3;
@@ -91,7 +91,7 @@ impl Rule {
     }
 
     /// Runs one batch through the rule. None if the batch goes no further.
-    pub fn process(&mut self, cycle: &Cycle, batch: Batch, types: &TypeRegistry) -> Option<Batch> {
+    pub fn process(&mut self, cycle: &Cycle, mut batch: Batch, types: &TypeRegistry) -> Option<Batch> {
         if self.halted {
             return self.withhold(&batch);
         }
@@ -101,14 +101,18 @@ impl Rule {
         let answer = self.call(|instance| instance.process(cycle, &batch));
         self.stats.process_ns += nanos(started);
         let bounds = EditBounds::for_batch(&batch);
-        let failed = match answer {
-            Ok(edit) => self.apply(batch, edit, &bounds, types),
-            Err(fault) => Err((batch, fault)),
+        let fault = match answer {
+            Ok(edit) => match self.apply(batch, edit, &bounds, types) {
+                Ok(batch) => return Some(batch),
+                Err(refused) => {
+                    let (untouched, error) = *refused;
+                    batch = untouched;
+                    error.into()
+                }
+            },
+            Err(fault) => fault,
         };
-        match failed {
-            Ok(batch) => Some(batch),
-            Err((batch, fault)) => self.failed_on(batch, &fault, cycle),
-        }
+        self.failed_on(batch, &fault, cycle)
     }
 
     /// Ends a cycle. The rule's totals, if it has any.
@@ -122,7 +126,7 @@ impl Rule {
         self.stats.finish_ns += nanos(started);
         let totals = answer.and_then(|edit| {
             let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
-            self.apply(empty, edit, &EditBounds::for_totals(), types).map_err(|(_, fault)| fault)
+            self.apply(empty, edit, &EditBounds::for_totals(), types).map_err(|refused| refused.1.into())
         });
         match totals {
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
@@ -191,7 +195,7 @@ impl Rule {
         edit: Edit,
         bounds: &EditBounds,
         types: &TypeRegistry,
-    ) -> Result<Batch, (Batch, Fault)> {
+    ) -> Result<Batch, Box<(Batch, EditError)>> {
         let started = Instant::now();
         let applied = apply(batch, edit, bounds, types);
         self.stats.apply_ns += nanos(started);
@@ -203,8 +207,7 @@ impl Rule {
             Err(refused) => {
                 // Who answers nonsense once has lost its bearings: its state goes too.
                 self.instance = None;
-                let (batch, error) = *refused;
-                Err((batch, error.into()))
+                Err(refused)
             }
         }
     }
