@@ -1,1 +1,7 @@
-//! Millrace.
+//! What Millrace's tests, demo and benchmarks stand on.
+//!
+//! Nothing here is part of the product.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod kubesim;
