@@ -4,3 +4,11 @@
 //! The modules stand in the order of the data flow.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod batch;
+pub mod sinks;
+pub mod tls;
+
+pub mod config;
+
+pub mod cli;

@@ -1,0 +1,34 @@
+# The words that people and CI share. Everything is built with one profile (--release), so that the
+# big dependencies are compiled once; build output goes to CARGO_TARGET_DIR, by default a cache folder
+# outside the checkout.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test lint rules bench setup setup-build clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: setup-build rules ## Start a simulated cluster and Millrace against it
+	@tools/run.sh
+
+test: setup rules ## Run every test, those against real servers too
+	@tools/test.sh
+
+lint: ## Check format, lints and dependencies
+	@tools/lint.sh
+
+rules: ## Build the Wasm rules
+	@tools/rules.sh
+
+bench: setup-build rules ## Measure rules and whole cycles
+	@tools/bench.sh
+
+setup: ## Install what building and testing need and is missing
+	@tools/setup.sh
+
+setup-build:
+	@tools/setup.sh build
+
+clean: ## Remove all build output
+	@tools/clean.sh

@@ -1,0 +1,367 @@
+//! Builds a rule's answer. What is not mentioned stays as it was.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+
+use crate::batch::{Batch, Entity, Metric, Point, Symbol, UNKNOWN_AT, span};
+use crate::types::{Descriptor, Level, Value, ValueType};
+use crate::wit;
+
+/// A string that a rule hands to an edit: text of its own, or a symbol of the batch.
+#[derive(Debug, Clone, Copy)]
+pub enum Text<'a> {
+    /// Text of the rule's own.
+    Own(&'a str),
+    /// A string that the batch or this edit has already.
+    Known(Symbol),
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Own(text)
+    }
+}
+
+impl<'a> From<&'a String> for Text<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Own(text)
+    }
+}
+
+impl From<Symbol> for Text<'_> {
+    fn from(symbol: Symbol) -> Self {
+        Self::Known(symbol)
+    }
+}
+
+/// A rule's answer to one batch, or to the end of a cycle.
+#[derive(Debug)]
+pub struct Edit {
+    raw: wit::Edit,
+    entities: usize,
+    points: usize,
+    symbols: u32,
+    metrics: u32,
+    label_sets: u32,
+    /// Value type of the batch's metrics, for conversions.
+    old_types: Vec<u8>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    sorted: bool,
+}
+
+impl Edit {
+    pub(crate) fn for_batch(batch: &Batch) -> Self {
+        let raw = &batch.raw;
+        Self {
+            entities: raw.entities.level.len(),
+            points: raw.points.metric.len(),
+            symbols: raw.symbols.ends.len() as u32,
+            metrics: raw.metrics.name.len() as u32,
+            label_sets: raw.label_sets.ends.len() as u32,
+            old_types: raw.metrics.value.clone(),
+            ..Self::for_totals()
+        }
+    }
+
+    pub(crate) fn for_totals() -> Self {
+        Self {
+            raw: empty(),
+            entities: 0,
+            points: 0,
+            symbols: 0,
+            metrics: 0,
+            // An empty batch still has the empty set.
+            label_sets: 1,
+            old_types: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            sorted: true,
+        }
+    }
+
+    /// Drops an entity with all its points.
+    pub fn drop_entity(&mut self, entity: Entity<'_>) {
+        if self.raw.keep_entities.is_empty() {
+            self.raw.keep_entities = vec![1; self.entities];
+        }
+        self.raw.keep_entities[entity.index()] = 0;
+    }
+
+    /// Drops one point.
+    pub fn drop_point(&mut self, point: Point<'_>) {
+        if self.raw.keep_points.is_empty() {
+            self.raw.keep_points = vec![1; self.points];
+        }
+        self.raw.keep_points[point.row as usize] = 0;
+    }
+
+    /// Sets a label of an entity, whether it had it or not.
+    pub fn set_label<'t>(
+        &mut self,
+        entity: Entity<'_>,
+        name: impl Into<Text<'t>>,
+        value: impl Into<Text<'t>>,
+    ) {
+        let (name, value) = (self.symbol(name), self.symbol(value));
+        self.relabel(entity, name.0, value.0);
+    }
+
+    /// Removes a label of an entity, if it has it.
+    pub fn remove_label<'t>(&mut self, entity: Entity<'_>, name: impl Into<Text<'t>>) {
+        let name = self.symbol(name);
+        self.relabel(entity, name.0, u32::MAX);
+    }
+
+    /// Gives a label of an entity another name, if it has it.
+    pub fn rename_label<'t>(&mut self, entity: Entity<'_>, from: &str, to: impl Into<Text<'t>>) {
+        if let Some(name) = entity.batch.symbol(from)
+            && let Some(value) = entity.label_symbol(name)
+        {
+            self.remove_label(entity, name);
+            self.set_label(entity, to, value);
+        }
+    }
+
+    /// The symbol of a string. For strings that are used many times in one edit.
+    pub fn symbol<'t>(&mut self, text: impl Into<Text<'t>>) -> Symbol {
+        let text = match text.into() {
+            Text::Known(symbol) => return symbol,
+            Text::Own(text) => text,
+        };
+        let hash = self.hasher.hash_one(text);
+        let (bytes, ends, hasher) = (
+            &mut self.raw.new_symbols.text,
+            &mut self.raw.new_symbols.ends,
+            &self.hasher,
+        );
+        if let Some(&row) = self.index.find(hash, |&row| {
+            bytes[span(ends, row as usize)] == *text.as_bytes()
+        }) {
+            return Symbol(self.symbols + row);
+        }
+        let row = ends.len() as u32;
+        bytes.extend_from_slice(text.as_bytes());
+        ends.push(bytes.len() as u32);
+        let (bytes, ends) = (&*bytes, &*ends);
+        self.index.insert_unique(hash, row, |&row| {
+            hasher.hash_one(std::str::from_utf8(&bytes[span(ends, row as usize)]).unwrap_or(""))
+        });
+        Symbol(self.symbols + row)
+    }
+
+    /// The metric of a descriptor, added once. Ask once an edit, not once a point.
+    pub fn metric(&mut self, descriptor: Descriptor<'_>) -> Metric {
+        let name = self.symbol(descriptor.name);
+        if let Some(row) = self
+            .raw
+            .new_metrics
+            .name
+            .iter()
+            .position(|&other| other == name.0)
+        {
+            return Metric(self.metrics + row as u32);
+        }
+        let unit = self.symbol(descriptor.unit);
+        let metrics = &mut self.raw.new_metrics;
+        metrics.name.push(name.0);
+        metrics.unit.push(unit.0);
+        metrics.kind.push(descriptor.kind as u8);
+        metrics.value.push(descriptor.value as u8);
+        metrics.merge.push(descriptor.merge as u8);
+        Metric(self.metrics + metrics.name.len() as u32 - 1)
+    }
+
+    /// A set of labels for points; the empty slice is the empty set.
+    pub fn label_set(&mut self, labels: &[(&str, &str)]) -> usize {
+        if labels.is_empty() {
+            return 0;
+        }
+        for (name, value) in labels {
+            let (name, value) = (self.symbol(*name), self.symbol(*value));
+            self.raw.new_label_sets.names.push(name.0);
+            self.raw.new_label_sets.values.push(value.0);
+        }
+        let sets = &mut self.raw.new_label_sets;
+        sets.ends.push(sets.names.len() as u32);
+        self.label_sets as usize + sets.ends.len() - 1
+    }
+
+    /// Adds a point to an entity of the batch.
+    pub fn add(&mut self, entity: Entity<'_>, metric: Metric, value: impl Into<Value>) {
+        self.add_row(entity, metric, 0, UNKNOWN_AT, value.into());
+    }
+
+    /// Adds a point to an entity of the batch, measured when `like` was: a rate, a share, a copy
+    /// under another name.
+    pub fn add_measured(
+        &mut self,
+        entity: Entity<'_>,
+        metric: Metric,
+        value: impl Into<Value>,
+        like: Point<'_>,
+    ) {
+        self.add_row(entity, metric, 0, like.at(), value.into());
+    }
+
+    /// Adds a point with labels of its own; `labels` from [`Edit::label_set`] or
+    /// [`Point::label_set`].
+    pub fn add_labelled(
+        &mut self,
+        entity: Entity<'_>,
+        metric: Metric,
+        labels: usize,
+        value: impl Into<Value>,
+    ) {
+        self.add_row(entity, metric, labels, UNKNOWN_AT, value.into());
+    }
+
+    /// Adds an entity. Label names must differ.
+    pub fn add_entity(&mut self, level: Level, labels: &[(&str, &str)]) -> NewEntity<'_> {
+        for (name, value) in labels {
+            let (name, value) = (self.symbol(*name), self.symbol(*value));
+            self.raw.new_entities.label_names.push(name.0);
+            self.raw.new_entities.label_values.push(value.0);
+        }
+        let entities = &mut self.raw.new_entities;
+        entities.level.push(level as u8);
+        entities.started_at.push(0);
+        entities.label_ends.push(entities.label_names.len() as u32);
+        entities
+            .point_ends
+            .push(self.raw.new_points.metric.len() as u32);
+        NewEntity { edit: self }
+    }
+
+    fn relabel(&mut self, entity: Entity<'_>, name: u32, value: u32) {
+        self.raw.relabel_entity.push(entity.row);
+        self.raw.relabel_name.push(name);
+        self.raw.relabel_value.push(value);
+    }
+
+    fn add_row(
+        &mut self,
+        entity: Entity<'_>,
+        metric: Metric,
+        labels: usize,
+        at: i32,
+        value: Value,
+    ) {
+        self.sorted &= self
+            .raw
+            .added_entity
+            .last()
+            .is_none_or(|&last| last <= entity.row);
+        self.raw.added_entity.push(entity.row);
+        let bits = value.bits_as(self.value_type(metric));
+        push(&mut self.raw.added, metric, labels, at, bits);
+    }
+
+    fn value_type(&self, metric: Metric) -> ValueType {
+        let byte = match metric.index().checked_sub(self.metrics as usize) {
+            None => self.old_types.get(metric.index()),
+            Some(row) => self.raw.new_metrics.value.get(row),
+        };
+        byte.and_then(|&byte| ValueType::from_byte(byte))
+            .unwrap_or(ValueType::Int)
+    }
+
+    /// The columns that go to the host.
+    #[must_use]
+    pub fn into_wit(mut self) -> wit::Edit {
+        if !self.sorted {
+            self.sort_added();
+        }
+        self.raw
+    }
+
+    /// The contract wants added points in the order of their entities.
+    fn sort_added(&mut self) {
+        let mut order: Vec<usize> = (0..self.raw.added_entity.len()).collect();
+        order.sort_by_key(|&row| self.raw.added_entity[row]);
+        let (entity, points) = (&self.raw.added_entity, &self.raw.added);
+        self.raw.added_entity = order.iter().map(|&row| entity[row]).collect();
+        self.raw.added = wit::Points {
+            metric: order.iter().map(|&row| points.metric[row]).collect(),
+            labels: order.iter().map(|&row| points.labels[row]).collect(),
+            at: order.iter().map(|&row| points.at[row]).collect(),
+            bits: order.iter().map(|&row| points.bits[row]).collect(),
+        };
+    }
+}
+
+/// An entity that an edit adds, while its points are added.
+#[derive(Debug)]
+pub struct NewEntity<'e> {
+    edit: &'e mut Edit,
+}
+
+impl NewEntity<'_> {
+    /// Adds a point to it.
+    pub fn point(self, metric: Metric, value: impl Into<Value>) -> Self {
+        let bits = value.into().bits_as(self.edit.value_type(metric));
+        push(&mut self.edit.raw.new_points, metric, 0, UNKNOWN_AT, bits);
+        if let Some(end) = self.edit.raw.new_entities.point_ends.last_mut() {
+            *end += 1;
+        }
+        self
+    }
+
+    /// Says when it started, ns since the epoch.
+    pub fn started_at(self, ns: i64) -> Self {
+        if let Some(started) = self.edit.raw.new_entities.started_at.last_mut() {
+            *started = ns;
+        }
+        self
+    }
+}
+
+fn push(points: &mut wit::Points, metric: Metric, labels: usize, at: i32, bits: u64) {
+    points.metric.push(metric.0);
+    points.labels.push(labels as u32);
+    points.at.push(at);
+    points.bits.push(bits);
+}
+
+fn empty() -> wit::Edit {
+    let points = || wit::Points {
+        metric: vec![],
+        labels: vec![],
+        at: vec![],
+        bits: vec![],
+    };
+    wit::Edit {
+        keep_entities: vec![],
+        keep_points: vec![],
+        relabel_entity: vec![],
+        relabel_name: vec![],
+        relabel_value: vec![],
+        new_symbols: wit::Symbols {
+            text: vec![],
+            ends: vec![],
+        },
+        new_metrics: wit::Metrics {
+            name: vec![],
+            unit: vec![],
+            kind: vec![],
+            value: vec![],
+            merge: vec![],
+        },
+        new_label_sets: wit::LabelSets {
+            ends: vec![],
+            names: vec![],
+            values: vec![],
+        },
+        new_entities: wit::Entities {
+            level: vec![],
+            label_ends: vec![],
+            label_names: vec![],
+            label_values: vec![],
+            started_at: vec![],
+            point_ends: vec![],
+        },
+        new_points: points(),
+        added_entity: vec![],
+        added: points(),
+    }
+}

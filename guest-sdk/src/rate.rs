@@ -1,0 +1,215 @@
+//! From cumulative to per second, with reset rules.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// How long a baseline is kept without a new sample, in cycles: one or two missed scrapes leave
+/// no gap in a rate.
+const KEEP_CYCLES: u64 = 3;
+
+/// Remembers the last sample of `SLOTS` counters of each entity.
+///
+/// A counter that falls gives no rate, nor does one whose entity started anew or whose time did
+/// not advance; the newest sample is the next baseline.
+#[derive(Debug)]
+pub struct Rates<const SLOTS: usize> {
+    entities: HashTable<Baseline<SLOTS>>,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Debug)]
+struct Baseline<const SLOTS: usize> {
+    key: Box<str>,
+    started_at: i64,
+    /// The cycle of the last sample.
+    cycle: u64,
+    /// When each counter was measured, ns; `i64::MIN` = never.
+    at: [i64; SLOTS],
+    value: [i64; SLOTS],
+}
+
+/// How much a counter rose, and in what time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// By how much; never negative.
+    pub delta: i64,
+    /// In how many nanoseconds; always positive.
+    pub elapsed_ns: i64,
+}
+
+impl Change {
+    /// The rate.
+    #[must_use]
+    pub fn per_second(self) -> f64 {
+        1e9 * self.delta as f64 / self.elapsed_ns as f64
+    }
+
+    /// The rate in thousandths, cut to an integer: nanoseconds of CPU become millicores.
+    #[must_use]
+    pub fn millis(self) -> i64 {
+        (i128::from(self.delta) * 1000 / i128::from(self.elapsed_ns)) as i64
+    }
+}
+
+impl<const SLOTS: usize> Default for Rates<SLOTS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const SLOTS: usize> Rates<SLOTS> {
+    /// Nothing remembered.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            entities: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// How many entities are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entities.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entities.is_empty()
+    }
+
+    /// The counters of one entity in this cycle. `key` tells it from all others, say
+    /// `namespace/pod/container`; `started_at` in ns, 0 where unknown.
+    pub fn entity(&mut self, key: &str, cycle: u64, started_at: i64) -> EntityRates<'_, SLOTS> {
+        let hash = self.hasher.hash_one(key);
+        let hasher = &self.hasher;
+        let baseline = self
+            .entities
+            .entry(
+                hash,
+                |known| *known.key == *key,
+                |known| hasher.hash_one(&*known.key),
+            )
+            .or_insert_with(|| Baseline {
+                key: key.into(),
+                started_at,
+                cycle,
+                at: [i64::MIN; SLOTS],
+                value: [0; SLOTS],
+            })
+            .into_mut();
+        if baseline.started_at != started_at || cycle.saturating_sub(baseline.cycle) > KEEP_CYCLES {
+            baseline.started_at = started_at;
+            baseline.at = [i64::MIN; SLOTS];
+        }
+        baseline.cycle = cycle;
+        EntityRates { baseline }
+    }
+
+    /// Forgets entities without a sample in the last three cycles. Call it in `finish`.
+    pub fn purge(&mut self, cycle: u64) {
+        self.entities
+            .retain(|known| cycle.saturating_sub(known.cycle) < KEEP_CYCLES);
+    }
+}
+
+/// The counters of one entity.
+#[derive(Debug)]
+pub struct EntityRates<'a, const SLOTS: usize> {
+    baseline: &'a mut Baseline<SLOTS>,
+}
+
+impl<const SLOTS: usize> EntityRates<'_, SLOTS> {
+    /// Takes a sample of counter `slot`, measured at `at` ns by the node's own clock; answers how
+    /// much it rose since the last one. `None` for the first sample, and wherever there is no rate.
+    pub fn sample(&mut self, slot: usize, at: i64, value: i64) -> Option<Change> {
+        let (last_at, last) = (
+            self.baseline.at.get_mut(slot)?,
+            &mut self.baseline.value[slot],
+        );
+        if *last_at == at {
+            return None;
+        }
+        let (before_at, before) = (
+            std::mem::replace(last_at, at),
+            std::mem::replace(last, value),
+        );
+        let elapsed_ns = at.checked_sub(before_at)?;
+        let delta = value.checked_sub(before)?;
+        (before_at != i64::MIN && elapsed_ns > 0 && delta >= 0)
+            .then_some(Change { delta, elapsed_ns })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn a_rate_needs_two_samples_whose_time_advances() {
+        let mut rates = Rates::<1>::new();
+        let mut sample = |cycle, started, at, value| {
+            rates
+                .entity("a", cycle, started)
+                .sample(0, at, value)
+                .map(Change::per_second)
+        };
+        assert_eq!(sample(1, 7, S, 100), None, "first");
+        assert_eq!(sample(2, 7, 11 * S, 200), Some(10.0), "second");
+        assert_eq!(sample(3, 7, 11 * S, 250), None, "time stood still");
+        assert_eq!(
+            sample(4, 7, 21 * S, 300),
+            Some(10.0),
+            "the old baseline still counts"
+        );
+        assert_eq!(sample(5, 7, 31 * S, 10), None, "fell");
+        assert_eq!(
+            sample(6, 7, 41 * S, 20),
+            Some(1.0),
+            "the newest sample is the baseline"
+        );
+        assert_eq!(sample(7, 8, 51 * S, 90), None, "started anew");
+        assert_eq!(
+            sample(9, 8, 71 * S, 110),
+            Some(1.0),
+            "a missed cycle is bridged"
+        );
+        assert_eq!(sample(13, 8, 91 * S, 130), None, "more than three are not");
+        assert_eq!(sample(14, 8, 81 * S, 140), None, "time went back");
+        assert_eq!(
+            sample(15, 8, 91 * S, 150),
+            Some(1.0),
+            "and counts from there"
+        );
+    }
+
+    #[test]
+    fn the_forgotten_are_gone() {
+        let mut rates = Rates::<1>::new();
+        let _ = rates.entity("old", 1, 0).sample(0, S, 1);
+        let _ = rates.entity("new", 3, 0).sample(0, S, 1);
+        rates.purge(4);
+        assert_eq!(rates.len(), 1);
+    }
+
+    #[test]
+    fn millicores_are_cut_not_rounded() {
+        let change = Change {
+            delta: 1_999_999,
+            elapsed_ns: S,
+        };
+        assert_eq!(change.millis(), 1);
+        assert_eq!(
+            Change {
+                delta: i64::MAX,
+                elapsed_ns: 1000 * S
+            }
+            .millis(),
+            i64::MAX / S
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! The batch: what one node gave in one cycle, or what a rule's `finish` made, as columns.
+//!
+//! Columns in the host are the same as in a rule, so that crossing into Wasm is a handful of
+//! memcpys. No I/O here, and no arithmetic on values: that is for rules.
+
+pub mod apply;
+pub mod builder;
+pub mod columns;
+pub mod edit;
+pub mod merge;
+pub mod symbols;
+pub mod types;
+pub mod view;
+
+pub use apply::{EditStats, apply};
+pub use builder::{BatchBuilder, Descriptor};
+pub use columns::{Batch, Entities, LabelSets, Metrics, Origin, Points};
+pub use edit::{Edit, EditBounds, EditError};
+pub use merge::strip_private;
+pub use symbols::Symbols;
+pub use types::{Cycle, Kind, Level, Merge, TypeConflict, TypeRegistry, UNKNOWN_AT, ValueType};
+pub use view::{EntityView, PointView, Value};

@@ -1,0 +1,317 @@
+//! The command line: arguments → configuration → one verb. Each verb has a file of its own.
+//!
+//! Heapster's flags are taken out first (`config::flags` knows them), so that an unchanged Heapster manifest is a
+//! complete command line; clap gets the rest.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::flags::{self, Given};
+use crate::config::{self, Config, Inputs, Loaded, Outside};
+
+mod check;
+mod convert;
+pub mod run;
+
+/// What `sysexits.h` calls EX_CONFIG: starting again will not help.
+pub const EXIT_CONFIG: u8 = 78;
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace run --config /etc/millrace/millrace.toml
+      the configuration of a file; it is also the default
+  millrace run --source='kubernetes.summary_api:' --sink=influxdb:http://monitoring-influxdb:8086
+      in a pod, as Heapster was started; `run` may be left out
+  millrace run --source='kubernetes:?inClusterConfig=false&auth=kubeconfig' --sink=log --cycles 1
+      one round over a cluster from a desk, printed
+  millrace check --config millrace.toml
+      what is wrong with it, all at once (exit code 78), or what it means
+  millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
+      Heapster's flags as a file
+
+Heapster's flags (`_` and `-` are alike, one dash will do):
+  --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
+      useServiceAccount, kubeletPort, kubeletHttps, host_id_annotation
+  --sink=influxdb[:URL][?OPTIONS], options user, pw, db, retention, secure, insecuressl,
+      withfields, cluster_name, disable_counter_metrics, concurrency
+  --sink=log
+  --metric-resolution=60s   --heapster-port=8082   --listen-ip=IP
+  --label-separator=,   --ignore-label=NAME   --store-label=NAME|NEW=NAME
+With --config, --source replaces the source of the file, and --sink adds to its sinks.
+Flags that have lost their meaning are accepted with a warning; those of features that
+are not there are refused.";
+
+/// A WebAssembly-scriptable metrics router for Kubernetes: asks every kubelet, passes what it says through a chain of
+/// Wasm rules, and hands the result to its sinks. Successor of Heapster, whose flags it understands.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", bin_name = "millrace", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Ask the kubelets on every cycle, until stopped
+    #[command(after_help = EXAMPLES)]
+    Run(RunArgs),
+    /// Say what the configuration means, or everything that is wrong with it
+    #[command(after_help = EXAMPLES)]
+    Check(ConfigArgs),
+    /// Print the TOML that the flags mean
+    #[command(after_help = EXAMPLES)]
+    Convert(ConfigArgs),
+}
+
+/// What says how to run; the same for every verb.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// TOML file [default: /etc/millrace/millrace.toml, unless flags say what to do]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of rules; may be repeated; replaces those of the file
+    #[arg(long, value_name = "DIR")]
+    rules_dir: Vec<PathBuf>,
+    /// Directory of the bundled rules [default: beside the binary]
+    #[arg(long, value_name = "DIR")]
+    bundled_rules: Option<PathBuf>,
+    /// Address and port of our own HTTP server [default: 0.0.0.0:8082]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Stop after this many cycles
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    cycles: Option<u64>,
+    /// Begin the next cycle as soon as one is done, without waiting for the clock
+    #[arg(long)]
+    back_to_back: bool,
+    /// Show a table of the last cycle in the terminal
+    #[arg(long)]
+    live: bool,
+    /// How log lines are written to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Does what the process's arguments say.
+pub fn main() -> ExitCode {
+    let (verb, given) = match parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error),
+    };
+    match verb {
+        Verb::Check(args) => check::check(&args.inputs(given), &Outside::real()),
+        Verb::Convert(args) => convert::convert(&args.inputs(given)),
+        Verb::Run(args) => start(args, given),
+    }
+}
+
+/// Reads the configuration and hands it to `run`.
+fn start(args: RunArgs, given: Vec<Given>) -> ExitCode {
+    let options = run::RunOptions {
+        cycles: args.cycles,
+        back_to_back: args.back_to_back,
+        live: args.live,
+        log_json: args.log_format == LogFormat::Json,
+    };
+    let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real())
+    else {
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    start_logging(options.log_json);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    run::run(config, options)
+}
+
+/// Reads the configuration; `None` when it was refused and the reasons are printed.
+fn load(inputs: &Inputs, outside: &Outside) -> Option<Loaded> {
+    match config::load(inputs, outside) {
+        Ok(loaded) => Some(loaded),
+        Err(refused) => {
+            print_warnings(&refused.warnings);
+            print_error(&format!("{refused}"));
+            None
+        }
+    }
+}
+
+/// Log lines go to standard error; `RUST_LOG` says which.
+fn start_logging(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second start in one process (a test) keeps the first one's.
+    let _ = if json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.try_init()
+    };
+}
+
+/// Takes Heapster's flags out and reads the rest.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>), clap::Error> {
+    let mut args = args.into_iter();
+    let name = args.next().unwrap_or_else(|| OsString::from("millrace"));
+    let (given, mut rest) = flags::split(args);
+    let first = rest.first().map(OsString::as_os_str);
+    let asks = ["-h", "--help", "-V", "--version"]
+        .iter()
+        .any(|word| first == Some(OsStr::new(word)));
+    // An unchanged Heapster manifest names no verb.
+    if !asks && first.is_none_or(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        rest.insert(0, OsString::from("run"));
+    }
+    rest.insert(0, name);
+    Cli::try_parse_from(rest).map(|cli| (cli.verb, given))
+}
+
+/// Prints help and version, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    // The output may be closed; there is nobody to tell then.
+    let _ = error.print();
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return ExitCode::SUCCESS;
+    }
+    let wrong = error
+        .get(ContextKind::InvalidArg)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    if let (ErrorKind::UnknownArgument, Some(near)) = (error.kind(), flags::suggestion(&wrong)) {
+        print_error(&format!("Heapster had a flag --{near}"));
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+impl ConfigArgs {
+    fn inputs(self, flags: Vec<Given>) -> Inputs {
+        Inputs {
+            file: self.config,
+            flags,
+            rules_dirs: self.rules_dir,
+            bundled_rules: self.bundled_rules,
+            listen: self.listen,
+        }
+    }
+}
+
+fn print_warnings(warnings: &[String]) {
+    for warning in warnings {
+        print_error(&format!("warning: {warning}"));
+    }
+}
+
+fn print_error(text: &str) {
+    // Standard error may be closed; there is nobody to tell then.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints to standard output; whoever reads it may have gone (`| head`).
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The configuration as TOML text.
+fn toml_text(config: &Config) -> Result<String, toml::ser::Error> {
+    toml::to_string(&config.to_toml())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<(Verb, usize), ErrorKind> {
+        let args = std::iter::once("/heapster")
+            .chain(args.iter().copied())
+            .map(OsString::from);
+        parse(args)
+            .map(|(verb, given)| (verb, given.len()))
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn heapsters_arguments_alone_mean_run() {
+        for args in [
+            vec!["--source=kubernetes:''", "--sink=influxdb:http://db"],
+            vec!["-v=2", "--metric_resolution=60s"],
+            vec!["--config", "x.toml", "--sink", "log"],
+            vec![],
+        ] {
+            assert!(matches!(parsed(&args), Ok((Verb::Run(_), _))), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn verbs_take_both_kinds_of_flags() {
+        let (verb, given) = parsed(&[
+            "run",
+            "--sink=log",
+            "--cycles",
+            "3",
+            "--back-to-back",
+            "--log-format",
+            "json",
+            "--live",
+        ])
+        .unwrap();
+        let Verb::Run(args) = verb else {
+            panic!("{verb:?}")
+        };
+        assert_eq!(
+            (
+                args.cycles,
+                args.back_to_back,
+                args.live,
+                args.log_format,
+                given
+            ),
+            (Some(3), true, true, LogFormat::Json, 1)
+        );
+        assert!(matches!(
+            parsed(&["check", "--sink=log"]),
+            Ok((Verb::Check(_), 1))
+        ));
+        assert!(matches!(
+            parsed(&["--sink=log", "convert"]),
+            Ok((Verb::Convert(_), 1))
+        ));
+        assert_eq!(
+            parsed(&["--version"]).unwrap_err(),
+            ErrorKind::DisplayVersion
+        );
+        assert_eq!(
+            parsed(&["run", "--cycles", "0"]).unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+        assert_eq!(
+            parsed(&["--metric-resolutoin=5s"]).unwrap_err(),
+            ErrorKind::UnknownArgument
+        );
+    }
+}

@@ -1,0 +1,372 @@
+//! Heapster's flags: which there were, what they mean here, and how they are found among the arguments.
+//! `_` and `-` are alike, and a single dash will do, as in `-v=2`.
+
+use std::ffi::OsString;
+
+use super::problems::{Problems, closest};
+
+/// One flag that Heapster (or a library in it) had.
+#[derive(Debug)]
+pub struct Flag {
+    /// With dashes, without the leading ones.
+    pub name: &'static str,
+    /// True or false; alone, it means true.
+    pub is_bool: bool,
+    /// May be given more than once.
+    pub repeats: bool,
+    /// What becomes of it.
+    pub meaning: Meaning,
+}
+
+/// What becomes of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// `--source`.
+    Source,
+    /// `--sink`.
+    Sink,
+    /// `--metric-resolution`.
+    Resolution,
+    /// `--heapster-port`.
+    Port,
+    /// `--listen-ip`.
+    Ip,
+    /// `--label-separator`.
+    LabelSeparator,
+    /// `--ignore-label`.
+    IgnoreLabel,
+    /// `--store-label`.
+    StoreLabel,
+    /// Accepted with a warning that gives this reason.
+    Nothing(&'static str),
+    /// Refused with this reason, but for a false or empty value.
+    Unsupported(&'static str),
+}
+
+const LOGGING: Meaning =
+    Meaning::Nothing("millrace logs to standard error; RUST_LOG sets how much");
+const CADVISOR: Meaning = Meaning::Nothing("kubelets collect on their own schedule");
+const OLD: Meaning =
+    Meaning::Nothing("it was gone from Heapster too; --metric-resolution sets the cycle");
+const TLS: Meaning =
+    Meaning::Unsupported("the HTTP port speaks plain HTTP; put a proxy with TLS in front of it");
+const API_SERVER: Meaning = Meaning::Unsupported("there is no aggregated API server");
+
+const fn text(name: &'static str, meaning: Meaning) -> Flag {
+    Flag {
+        name,
+        is_bool: false,
+        repeats: false,
+        meaning,
+    }
+}
+
+const fn list(name: &'static str, meaning: Meaning) -> Flag {
+    Flag {
+        name,
+        is_bool: false,
+        repeats: true,
+        meaning,
+    }
+}
+
+const fn switch(name: &'static str, meaning: Meaning) -> Flag {
+    Flag {
+        name,
+        is_bool: true,
+        repeats: false,
+        meaning,
+    }
+}
+
+/// Every flag that a Heapster manifest may hold.
+pub const FLAGS: &[Flag] = &[
+    text("source", Meaning::Source),
+    list("sink", Meaning::Sink),
+    text("metric-resolution", Meaning::Resolution),
+    text("heapster-port", Meaning::Port),
+    text("listen-ip", Meaning::Ip),
+    text("label-separator", Meaning::LabelSeparator),
+    list("ignore-label", Meaning::IgnoreLabel),
+    list("store-label", Meaning::StoreLabel),
+    text(
+        "max-procs",
+        Meaning::Nothing("the scheduler uses the cores that the container is given"),
+    ),
+    text(
+        "sink-export-data-timeout",
+        Meaning::Nothing("a slow sink delays nothing; `timeout` of a sink bounds a request"),
+    ),
+    switch(
+        "disable-export",
+        Meaning::Nothing("there is no metric-export route to switch off"),
+    ),
+    switch(
+        "disable-metric-sink",
+        Meaning::Nothing("there is no metric sink to switch off"),
+    ),
+    text(
+        "historical-source",
+        Meaning::Unsupported("there is no historical API; query the database itself"),
+    ),
+    text("tls-cert", TLS),
+    text("tls-key", TLS),
+    text("tls-client-ca", TLS),
+    text("allowed-users", TLS),
+    switch("api-server", API_SERVER),
+    text("secure-port", API_SERVER),
+    text("bind-address", API_SERVER),
+    text("cert-dir", API_SERVER),
+    text("client-ca-file", API_SERVER),
+    text("tls-ca-file", API_SERVER),
+    text("tls-cert-file", API_SERVER),
+    text("tls-private-key-file", API_SERVER),
+    list("tls-sni-cert-key", API_SERVER),
+    text("authentication-kubeconfig", API_SERVER),
+    switch("authentication-skip-lookup", API_SERVER),
+    text("authentication-token-webhook-cache-ttl", API_SERVER),
+    text("authorization-kubeconfig", API_SERVER),
+    text("authorization-webhook-cache-authorized-ttl", API_SERVER),
+    text("authorization-webhook-cache-unauthorized-ttl", API_SERVER),
+    list("requestheader-allowed-names", API_SERVER),
+    text("requestheader-client-ca-file", API_SERVER),
+    list("requestheader-extra-headers-prefix", API_SERVER),
+    list("requestheader-group-headers", API_SERVER),
+    list("requestheader-username-headers", API_SERVER),
+    switch("profiling", API_SERVER),
+    switch("contention-profiling", API_SERVER),
+    switch("enable-swagger-ui", API_SERVER),
+    text("v", LOGGING),
+    text("vmodule", LOGGING),
+    switch("logtostderr", LOGGING),
+    switch("alsologtostderr", LOGGING),
+    text("stderrthreshold", LOGGING),
+    text("log-dir", LOGGING),
+    text("log-backtrace-at", LOGGING),
+    text("log-flush-frequency", LOGGING),
+    text("poll-duration", OLD),
+    text("stats-resolution", OLD),
+    text("cache-duration", OLD),
+    text("sink-frequency", OLD),
+    text("model-resolution", OLD),
+    switch("use-model", OLD),
+    switch("align-stats", OLD),
+    text("housekeeping-interval", CADVISOR),
+    text("global-housekeeping-interval", CADVISOR),
+    switch("allow-dynamic-housekeeping", CADVISOR),
+    switch("log-cadvisor-usage", CADVISOR),
+    switch("enable-load-reader", CADVISOR),
+    text("event-storage-age-limit", CADVISOR),
+    text("event-storage-event-limit", CADVISOR),
+    text("storage-driver-buffer-duration", CADVISOR),
+    text("machine-id-file", CADVISOR),
+    text("boot-id-file", CADVISOR),
+    text("container-hints", CADVISOR),
+    text("docker", CADVISOR),
+    text("docker-root", CADVISOR),
+    switch("docker-only", CADVISOR),
+    text("docker-env-metadata-whitelist", CADVISOR),
+];
+
+/// A flag as it was given. No `Debug`: the value may hold a password.
+pub struct Given {
+    /// Which one.
+    pub flag: &'static Flag,
+    /// Its value; `true` for a switch alone, nothing where the arguments ended before it.
+    pub value: Option<String>,
+}
+
+/// Takes Heapster's flags out of the arguments; what is left is for the command line proper.
+pub fn split(args: impl IntoIterator<Item = OsString>) -> (Vec<Given>, Vec<OsString>) {
+    let (mut given, mut rest) = (Vec::new(), Vec::new());
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            rest.push(arg);
+            rest.extend(args);
+            break;
+        }
+        let Some((flag, value)) = arg.to_str().and_then(recognise) else {
+            rest.push(arg);
+            continue;
+        };
+        let value = match value {
+            Some(value) => Some(value.to_owned()),
+            None if flag.is_bool => Some("true".to_owned()),
+            None => args
+                .next()
+                .map(|value| value.to_string_lossy().into_owned()),
+        };
+        given.push(Given { flag, value });
+    }
+    (given, rest)
+}
+
+/// The flag and what follows its `=`.
+fn recognise(arg: &str) -> Option<(&'static Flag, Option<&str>)> {
+    let body = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'))?;
+    let (name, value) = body
+        .split_once('=')
+        .map_or((body, None), |(name, value)| (name, Some(value)));
+    let name = name.replace('_', "-");
+    // glog's verbosity may stand right behind its letter.
+    if let Some(level) = arg
+        .strip_prefix("-v")
+        .filter(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return FLAGS
+            .iter()
+            .find(|flag| flag.name == "v")
+            .map(|flag| (flag, Some(level)));
+    }
+    FLAGS
+        .iter()
+        .find(|flag| flag.name == name)
+        .map(|flag| (flag, value))
+}
+
+/// The flag that the user most likely meant.
+pub fn suggestion(arg: &str) -> Option<&'static str> {
+    let name = arg
+        .trim_start_matches('-')
+        .split('=')
+        .next()
+        .unwrap_or_default();
+    closest(name, FLAGS.iter().map(|flag| flag.name))
+}
+
+/// Reports what was given twice, without a value, without a meaning, or without support; the rest, in order.
+pub fn meaningful<'g>(given: &'g [Given], problems: &Problems) -> Vec<(Meaning, &'g str)> {
+    let mut found = Vec::new();
+    for (index, Given { flag, value }) in given.iter().enumerate() {
+        let at = format!("--{}", flag.name);
+        let Some(value) = value else {
+            problems.push(format!("`{at}` has no value; write {at}=VALUE"));
+            continue;
+        };
+        let earlier = given
+            .iter()
+            .take(index)
+            .any(|other| other.flag.name == flag.name);
+        let switch = super::values::go_bool(value);
+        if flag.is_bool && switch.is_none() {
+            problems.bad(&at, value, "write true or false");
+            continue;
+        }
+        let off = if flag.is_bool {
+            switch == Some(false)
+        } else {
+            value.is_empty()
+        };
+        match flag.meaning {
+            Meaning::Unsupported(_) if off => {}
+            Meaning::Unsupported(reason) => {
+                problems.push(format!("`{at}` is not supported: {reason}; leave it out"));
+            }
+            Meaning::Nothing(_) if earlier => {}
+            Meaning::Nothing(reason) => {
+                problems.warn(format!("`{at}` has no meaning here: {reason}"));
+            }
+            _ if earlier && !flag.repeats => {
+                problems.push(format!("`{at}` is given twice; leave one out"));
+            }
+            meaning => found.push((meaning, value.as_str())),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(args: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (given, rest) = split(args.iter().map(OsString::from));
+        let given = given
+            .iter()
+            .map(|one| format!("{}={}", one.flag.name, one.value.as_deref().unwrap_or("?")));
+        (
+            given.collect(),
+            rest.iter()
+                .map(|arg| arg.to_string_lossy().into_owned())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn flags_are_found_in_every_spelling() {
+        for (name, args, given, rest) in [
+            ("equals", vec!["--sink=log"], vec!["sink=log"], vec![]),
+            (
+                "next argument",
+                vec!["--sink", "log"],
+                vec!["sink=log"],
+                vec![],
+            ),
+            (
+                "underscore",
+                vec!["--metric_resolution=5s"],
+                vec!["metric-resolution=5s"],
+                vec![],
+            ),
+            (
+                "single dash",
+                vec!["-logtostderr"],
+                vec!["logtostderr=true"],
+                vec![],
+            ),
+            (
+                "glog",
+                vec!["-v=2", "-v", "3", "-v4"],
+                vec!["v=2", "v=3", "v=4"],
+                vec![],
+            ),
+            (
+                "switch takes no argument",
+                vec!["--api-server", "run"],
+                vec!["api-server=true"],
+                vec!["run"],
+            ),
+            (
+                "others are left",
+                vec!["run", "--cycles", "3", "--sink=log"],
+                vec!["sink=log"],
+                vec!["run", "--cycles", "3"],
+            ),
+            ("no value", vec!["--source"], vec!["source=?"], vec![]),
+            (
+                "after two dashes",
+                vec!["--", "--sink=log"],
+                vec![],
+                vec!["--", "--sink=log"],
+            ),
+        ] {
+            let want = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(shown(&args), (want(given), want(rest)), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_ignored_in_silence() {
+        for (args, errors, warnings) in [
+            (vec!["--tls-cert=/c"], 1, 0),
+            (vec!["--tls-cert="], 0, 0),
+            (vec!["--api-server"], 1, 0),
+            (vec!["--api-server=false"], 0, 0),
+            (vec!["--api-server=maybe"], 1, 0),
+            (vec!["-v=2", "--vmodule=a=1", "--max_procs=4"], 0, 3),
+            (vec!["--source=a", "--source=b"], 1, 0),
+            (vec!["--sink=a", "--sink=b"], 0, 0),
+            (vec!["--source"], 1, 0),
+        ] {
+            let (given, _) = split(args.iter().map(OsString::from));
+            let problems = Problems::default();
+            meaningful(&given, &problems);
+            let got = match problems.into_warnings() {
+                Ok(warnings) => (0, warnings.len()),
+                Err(refused) => (refused.errors.len(), refused.warnings.len()),
+            };
+            assert_eq!(got, (errors, warnings), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The sinks that there are: one line a sink in [`KINDS`] is all that its registration takes.
+
+use toml::Table;
+
+use super::fields::Fields;
+use super::outside::Outside;
+use super::problems::{Problems, closest, quoted};
+use super::uri::Uri;
+use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
+use crate::sinks::log::config::{self as log, LogConfig};
+
+/// A sink's settings, checked.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
+pub enum SinkConfig {
+    /// InfluxDB 1.x in Heapster's schema.
+    Influxdb(InfluxdbConfig),
+    /// Batches in a readable form.
+    Log(LogConfig),
+}
+
+/// A kind of sink and how its settings are read.
+struct Kind {
+    name: &'static str,
+    from_toml: fn(Fields<'_>) -> Option<SinkConfig>,
+    from_uri: fn(&Uri, &Outside, &Problems) -> Option<SinkConfig>,
+}
+
+#[rustfmt::skip]
+const KINDS: &[Kind] = &[
+    Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(SinkConfig::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(SinkConfig::Influxdb) },
+    Kind { name: "log", from_toml: |f| Some(SinkConfig::Log(log::from_toml(f))), from_uri: |u, o, p| Some(SinkConfig::Log(log::from_uri(u, o, p))) },
+];
+
+/// Reads one `[[sink]]`.
+pub fn from_toml(fields: Fields<'_>) -> Option<SinkConfig> {
+    if !fields.has("type") {
+        fields.problems.push(format!(
+            "`{}` is missing; millrace has {}",
+            fields.path("type"),
+            names()
+        ));
+        return None;
+    }
+    let name = fields.string("type")?;
+    match KINDS.iter().find(|kind| kind.name == name) {
+        Some(kind) => (kind.from_toml)(fields),
+        None => {
+            fields.bad("type", &name, &unknown(&name));
+            None
+        }
+    }
+}
+
+/// Reads the value of `--sink`.
+pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<SinkConfig> {
+    let uri = Uri::parse("sink", text, outside, problems)?;
+    match KINDS.iter().find(|kind| kind.name == uri.key) {
+        Some(kind) => (kind.from_uri)(&uri, outside, problems),
+        None => {
+            problems.bad("--sink", &quoted(&uri.key), &unknown(&uri.key));
+            None
+        }
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let near = closest(name, KINDS.iter().map(|kind| kind.name))
+        .map(|near| format!("did you mean {near}? "));
+    format!("{}millrace has {}", near.unwrap_or_default(), names())
+}
+
+fn names() -> String {
+    KINDS
+        .iter()
+        .map(|kind| kind.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl SinkConfig {
+    /// The name in `type` and before a URI's colon.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Influxdb(_) => "influxdb",
+            Self::Log(_) => "log",
+        }
+    }
+
+    /// The same as `[[sink]]`, defaults left out.
+    pub fn to_toml(&self) -> Table {
+        let mut table = match self {
+            Self::Influxdb(config) => config.to_toml(),
+            Self::Log(config) => config.to_toml(),
+        };
+        table.insert("type".to_owned(), self.kind().into());
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sink_that_we_do_not_have_is_refused_with_the_list() {
+        for (text, want) in [
+            ("gcm", "`--sink` is `gcm`; millrace has influxdb, log"),
+            (
+                "influx:http://db",
+                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log",
+            ),
+        ] {
+            let problems = Problems::default();
+            assert!(from_uri(text, &Outside::nothing(), &problems).is_none());
+            assert_eq!(
+                problems.into_warnings().unwrap_err().errors,
+                [want],
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_registered_sink_has_its_own_name() {
+        for kind in KINDS {
+            let problems = Problems::default();
+            let config = from_uri(kind.name, &Outside::nothing(), &problems).unwrap();
+            assert_eq!(config.kind(), kind.name);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The rule runtime: loads rules from directories, compiles them, and runs every batch through them.
+//!
+//! A rule is a guest that may be hostile. It gets memory, time, log lines and an answer's size by
+//! the measure of its [`Limits`], and nothing else; whatever it does is one of the [`Fault`]s and
+//! costs no more than its own effect on one batch. What an edit may say is checked by
+//! [`crate::batch::apply`], not here; where batches come from and go to is `app`'s.
+
+mod bindings;
+pub mod chain;
+pub mod component;
+pub mod directory;
+pub mod engine;
+pub mod fault;
+pub mod host;
+mod inspect;
+pub mod instance;
+pub mod limits;
+pub mod manifest;
+pub mod rule;
+pub mod stats;
+
+pub use chain::Chain;
+pub use component::{CompiledRule, Digest, LoadError};
+pub use directory::{RuleFile, RuleSet, RuleSources};
+pub use engine::RuleEngine;
+pub use fault::{Call, Fault, FaultKind};
+pub use instance::{Description, Instance};
+pub use limits::Limits;
+pub use manifest::{Manifest, OnError};
+pub use rule::Rule;
+pub use stats::{RuleStats, RuleStatus};
+
+/// The version of the package `millrace:rule` that this host runs.
+pub const INTERFACE_VERSION: &str = "0.1.0";
+
+/// Something that keeps a rule set from being used. All of a set's problems are reported at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Problem {
+    /// The file or directory it is about.
+    pub place: String,
+    /// What is wrong, with the remedy.
+    pub what: String,
+}
+
+impl Problem {
+    pub(crate) fn new(place: impl std::fmt::Display, what: impl std::fmt::Display) -> Self {
+        Self {
+            place: place.to_string(),
+            what: what.to_string(),
+        }
+    }
+}
+
+/// `text` fit for a log line or a page: bounded, and without control characters.
+///
+/// Rules write these texts; a line break would let one forge another's log lines.
+pub(crate) fn tame(text: &str, max_bytes: usize) -> String {
+    let mut cut = max_bytes.min(text.len());
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let mut out = String::with_capacity(cut + 3);
+    for c in text[..cut].chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if cut < text.len() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tame;
+
+    #[test]
+    fn a_rule_s_text_is_bounded_and_stays_on_one_line() {
+        for (name, text, max, want) in [
+            ("short text stays", "a b", 10, "a b"),
+            ("line breaks are escaped", "a\nb\u{1b}", 10, "a\\nb\\u{1b}"),
+            ("a long one is cut between characters", "ééé", 3, "é…"),
+            ("nothing fits in nothing", "é", 0, "…"),
+        ] {
+            assert_eq!(tame(text, max), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A rule in its place of the chain: makes its instances, applies its edits, and decides what
+//! becomes of a batch that it fails on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+
+use super::component::CompiledRule;
+use super::directory::RuleFile;
+use super::engine::RuleEngine;
+use super::fault::Fault;
+use super::instance::{Answer, Description, Instance};
+use super::limits::Limits;
+use super::manifest::OnError;
+use super::stats::{Meters, RuleStats, RuleStatus};
+use super::{Problem, tame};
+use crate::batch::{Batch, Cycle, Edit, EditBounds, Origin, TypeRegistry, apply};
+
+/// Failures of one rule that are logged in one cycle; the others are counted.
+const LOGGED_PER_CYCLE: u64 = 3;
+
+/// A rule in its place of the chain.
+#[derive(Debug)]
+pub struct Rule {
+    name: Arc<str>,
+    slot: String,
+    path: PathBuf,
+    compiled: CompiledRule,
+    settings: String,
+    limits: Limits,
+    on_error: OnError,
+    description: Description,
+    /// None after a fault, until the next call makes a new one.
+    instance: Option<Instance>,
+    halted: bool,
+    /// Failures of the running cycle, by its number.
+    failed_in_cycle: (u64, u64),
+    meters: Arc<Meters>,
+    stats: RuleStats,
+}
+
+impl Rule {
+    /// Compiles and configures a rule.
+    ///
+    /// # Errors
+    /// [`Problem`] if the file is no rule, or if the rule refuses its settings.
+    pub fn start(engine: &RuleEngine, file: &RuleFile) -> Result<Self, Problem> {
+        let problem = |what: &dyn std::fmt::Display| Problem::new(file.path.display(), what);
+        let compiled = engine.load(&file.bytes).map_err(|error| problem(&error))?;
+        let settings =
+            serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
+        let mut rule = Self {
+            name: file.name.as_str().into(),
+            slot: file.slot.clone(),
+            path: file.path.clone(),
+            compiled,
+            settings,
+            limits: file.manifest.limits,
+            on_error: file.manifest.on_error,
+            description: Description::default(),
+            instance: None,
+            halted: false,
+            failed_in_cycle: (0, 0),
+            meters: Arc::default(),
+            stats: RuleStats::default(),
+        };
+        let instance = rule.make_instance().map_err(|fault| problem(&fault))?;
+        rule.instance = Some(instance);
+        info!(
+            rule = &*rule.name,
+            version = rule.description.version,
+            digest = %rule.compiled.digest(),
+            compile_ms = rule.compiled.compile_time().as_millis() as u64,
+            "rule loaded"
+        );
+        Ok(rule)
+    }
+
+    /// Its name, which its totals carry.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Runs one batch through the rule. None if the batch goes no further.
+    pub fn process(&mut self, cycle: &Cycle, batch: Batch, types: &TypeRegistry) -> Option<Batch> {
+        if self.halted {
+            return self.withhold(&batch);
+        }
+        self.stats.process_calls += 1;
+        self.stats.points_in += batch.points.len() as u64;
+        let started = Instant::now();
+        let answer = self.call(|instance| instance.process(cycle, &batch));
+        self.stats.process_ns += nanos(started);
+        let bounds = EditBounds::for_batch(&batch);
+        let failed = match answer {
+            Ok(edit) => self.apply(batch, edit, &bounds, types),
+            Err(fault) => Err((batch, fault)),
+        };
+        match failed {
+            Ok(batch) => Some(batch),
+            Err((batch, fault)) => self.failed_on(batch, &fault, cycle),
+        }
+    }
+
+    /// Ends a cycle. The rule's totals, if it has any.
+    pub fn finish(&mut self, cycle: &Cycle, types: &TypeRegistry) -> Option<Batch> {
+        if self.halted {
+            return None;
+        }
+        self.stats.finish_calls += 1;
+        let started = Instant::now();
+        let answer = self.call(|instance| instance.finish(cycle));
+        self.stats.finish_ns += nanos(started);
+        let totals = answer.and_then(|edit| {
+            let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
+            self.apply(empty, edit, &EditBounds::for_totals(), types)
+                .map_err(|(_, fault)| fault)
+        });
+        match totals {
+            Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
+            Err(fault) => {
+                self.failed_on_totals(&fault, cycle);
+                None
+            }
+        }
+    }
+
+    /// Says how many failures of the cycle were not logged one by one.
+    pub(super) fn end_cycle(&mut self, cycle: &Cycle) {
+        let (number, failures) = self.failed_in_cycle;
+        if number == cycle.number && failures > LOGGED_PER_CYCLE {
+            let more = failures - LOGGED_PER_CYCLE;
+            warn!(rule = &*self.name, more, "rule failed more often in this cycle");
+        }
+    }
+
+    /// A snapshot for pages and metrics.
+    #[must_use]
+    pub fn status(&self) -> RuleStatus {
+        RuleStatus {
+            name: self.name.to_string(),
+            slot: self.slot.clone(),
+            path: self.path.display().to_string(),
+            digest: self.compiled.digest().to_string(),
+            described_as: self.description.name.clone(),
+            version: self.description.version.clone(),
+            sdk: self.description.sdk.clone(),
+            on_error: self.on_error,
+            limits: self.limits,
+            halted: self.halted,
+            stats: self.stats.clone(),
+            memory_bytes: self.meters.memory_bytes.load(Ordering::Relaxed),
+            lines_dropped: self.meters.lines_dropped.load(Ordering::Relaxed),
+            counts_refused: self.meters.counts_refused.load(Ordering::Relaxed),
+            counters: self.meters.counters(),
+        }
+    }
+
+    fn make_instance(&mut self) -> Result<Instance, Fault> {
+        let (name, meters) = (Arc::clone(&self.name), Arc::clone(&self.meters));
+        let instance = Instance::start(&self.compiled, name, self.limits, meters)?;
+        let (instance, description) = instance.describe()?;
+        self.description = description;
+        let instance = instance.configure(&self.settings)?;
+        self.stats.instances += 1;
+        Ok(instance)
+    }
+
+    /// One call. The instance comes back only if the call did.
+    fn call(
+        &mut self,
+        call: impl FnOnce(Instance) -> Result<(Instance, Answer), Fault>,
+    ) -> Result<Edit, Fault> {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.make_instance()?,
+        };
+        let (instance, answer) = call(instance)?;
+        self.instance = Some(instance);
+        answer.map_err(Fault::Refused)
+    }
+
+    fn apply(
+        &mut self,
+        batch: Batch,
+        edit: Edit,
+        bounds: &EditBounds,
+        types: &TypeRegistry,
+    ) -> Result<Batch, (Batch, Fault)> {
+        let started = Instant::now();
+        let applied = apply(batch, edit, bounds, types);
+        self.stats.apply_ns += nanos(started);
+        match applied {
+            Ok((batch, stats)) => {
+                self.stats.edited(&stats);
+                Ok(batch)
+            }
+            Err(refused) => {
+                // Who answers nonsense once has lost its bearings: its state goes too.
+                self.instance = None;
+                let (batch, error) = *refused;
+                Err((batch, error.into()))
+            }
+        }
+    }
+
+    fn failed_on(&mut self, batch: Batch, fault: &Fault, cycle: &Cycle) -> Option<Batch> {
+        let logged = self.note(fault, cycle);
+        let rule = &*self.name;
+        let (kind, of) = (fault.kind().as_str(), tame(batch.origin.name(), 300));
+        match self.on_error {
+            OnError::Pass => {
+                if logged {
+                    warn!(rule, kind, of, error = %fault, "rule failed; batch passed on unchanged");
+                }
+                self.stats.batches_passed += 1;
+                return Some(batch);
+            }
+            OnError::Drop if logged => {
+                warn!(rule, kind, of, error = %fault, "rule failed; batch dropped");
+            }
+            OnError::Drop => {}
+            OnError::Halt => {
+                error!(rule, kind, of, error = %fault, "rule failed; every batch stops here until a restart");
+                self.halted = true;
+            }
+        }
+        self.withhold(&batch)
+    }
+
+    fn failed_on_totals(&mut self, fault: &Fault, cycle: &Cycle) {
+        let logged = self.note(fault, cycle);
+        let (rule, kind) = (&*self.name, fault.kind().as_str());
+        if self.on_error == OnError::Halt {
+            error!(rule, kind, error = %fault, "rule failed; every batch stops here until a restart");
+            self.halted = true;
+        } else if logged {
+            warn!(rule, kind, error = %fault, "rule failed; its totals of this cycle are missing");
+        }
+    }
+
+    /// Counts a failure; answers whether it is to be logged.
+    fn note(&mut self, fault: &Fault, cycle: &Cycle) -> bool {
+        self.stats.failed(fault, cycle.number);
+        if self.failed_in_cycle.0 != cycle.number {
+            self.failed_in_cycle = (cycle.number, 0);
+        }
+        self.failed_in_cycle.1 += 1;
+        self.failed_in_cycle.1 <= LOGGED_PER_CYCLE
+    }
+
+    fn withhold(&mut self, batch: &Batch) -> Option<Batch> {
+        self.stats.batches_lost += 1;
+        self.stats.points_lost += batch.points.len() as u64;
+        None
+    }
+}
+
+fn nanos(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,105 @@
+//! The InfluxDB 1.x sink, in Heapster's schema.
+//!
+//! Not here: queue, retry and ledger, which are the runner's; and InfluxDB 2's buckets.
+
+pub mod config;
+mod encode;
+mod request;
+mod schema;
+mod text;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+pub use config::{InfluxdbConfig, Timestamps};
+
+use super::chunk::Limits;
+use super::{AttemptError, Chunker, Policy, Sink, SinkHandle};
+use crate::batch::{Batch, Cycle};
+use crate::tls::TlsError;
+use request::Server;
+use schema::Schema;
+
+/// No chunk is larger before compression, whatever a packed one claims.
+const MAX_UNPACKED: u64 = 2 << 30;
+
+/// Writes to one InfluxDB database.
+pub struct Influxdb {
+    schema: Schema,
+    server: Server,
+    gzip: Option<Compression>,
+}
+
+impl Influxdb {
+    /// A sink that has not yet asked the server anything.
+    ///
+    /// # Errors
+    /// [`TlsError`] where the certificate authority's file can't be used.
+    pub fn new(config: &InfluxdbConfig) -> Result<Self, TlsError> {
+        Ok(Self {
+            schema: Schema::new(config),
+            server: Server::new(config)?,
+            gzip: config.gzip.map(|level| Compression::new(level.min(9))),
+        })
+    }
+
+    /// How the runner is to treat it.
+    #[must_use]
+    pub fn policy(config: &InfluxdbConfig) -> Policy {
+        Policy {
+            queue: config.queue,
+            concurrency: config.concurrency,
+            timeout: Some(config.timeout),
+            chunk: Limits { records: config.max_lines, bytes: config.max_body },
+        }
+    }
+
+    /// Builds and starts one under `name`.
+    ///
+    /// # Errors
+    /// As [`Influxdb::new`].
+    pub fn start(name: &str, config: &InfluxdbConfig) -> Result<SinkHandle, TlsError> {
+        let sink = Arc::new(Self::new(config)?);
+        Ok(SinkHandle::start(name, sink, Self::policy(config)))
+    }
+}
+
+#[async_trait]
+impl Sink for Influxdb {
+    fn encode(&self, cycle: &Cycle, batch: &Batch, out: &mut Chunker) {
+        encode::encode(&self.schema, cycle, batch, out);
+    }
+
+    fn pack(&self, body: Vec<u8>) -> Bytes {
+        let Some(level) = self.gzip else { return body.into() };
+        let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), level);
+        // Writing to memory does not fail; were it to, the server would refuse the torn body.
+        match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+            Ok(packed) => packed.into(),
+            Err(_) => Bytes::new(),
+        }
+    }
+
+    fn unpack(&self, body: &Bytes) -> Option<Vec<u8>> {
+        if self.gzip.is_none() {
+            return Some(body.to_vec());
+        }
+        let mut raw = Vec::new();
+        GzDecoder::new(body.as_ref()).take(MAX_UNPACKED).read_to_end(&mut raw).ok()?;
+        Some(raw)
+    }
+
+    async fn prepare(&self) -> Result<(), AttemptError> {
+        self.server.prepare().await
+    }
+
+    async fn attempt(&self, body: Bytes) -> Result<(), AttemptError> {
+        self.server.write(body).await
+    }
+}

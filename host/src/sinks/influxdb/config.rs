@@ -1,0 +1,411 @@
+//! The settings of the InfluxDB sink, from TOML and from Heapster's URI. Pure: no socket is opened here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::{Table, Value};
+use url::Url;
+
+use crate::config::fields::Fields;
+use crate::config::outside::Outside;
+use crate::config::problems::Problems;
+use crate::config::secret::{Origin, Secret};
+use crate::config::uri::Uri;
+use crate::config::values;
+
+/// Our key → Heapster's option. Keys without a row are spelled alike in both.
+const HEAPSTER_NAMES: &[(&str, &str)] = &[
+    ("username", "user"),
+    ("password", "pw"),
+    ("database", "db"),
+    ("insecure-tls", "insecuressl"),
+    ("with-fields", "withfields"),
+    ("cluster-name", "cluster_name"),
+    ("disable-counter-metrics", "disable_counter_metrics"),
+];
+/// InfluxDB refuses a shorter retention policy.
+const MIN_RETENTION: Duration = Duration::from_secs(3600);
+/// Longest retention: nanoseconds in an i64, which InfluxDB counts in.
+const MAX_RETENTION: Duration = Duration::from_secs(i64::MAX as u64 / 1_000_000_000);
+
+/// `[[sink]]` of type `influxdb`, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InfluxdbConfig {
+    /// Scheme, host and port, nothing else.
+    pub url: Url,
+    /// Sent by basic auth. Empty: no credentials are sent.
+    pub username: String,
+    /// Belongs to `username`.
+    pub password: Secret,
+    /// Database that is created and written. Default `k8s`.
+    pub database: String,
+    /// Retention of the policy `default`; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// Measurement is the part before the first `/`, field the rest (or `value`).
+    pub with_fields: bool,
+    /// Tag `cluster_name` of every point. Default `default`.
+    pub cluster_name: String,
+    /// Leaves out the nine counters that have a rate.
+    pub disable_counter_metrics: bool,
+    /// Parallel posts. Default 1.
+    pub concurrency: usize,
+    /// Compression level of posts, 1 to 9; `None` sends plain text. Default 1.
+    pub gzip: Option<u32>,
+    /// Any certificate will do.
+    pub insecure_tls: bool,
+    /// PEM file of the authority that signed the server's certificate; else the system's count.
+    pub certificate_authority: Option<PathBuf>,
+    /// Time to connect. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Time for a whole request. Default 20 s.
+    pub timeout: Duration,
+    /// Lines in a post at most. Default 10,000.
+    pub max_lines: usize,
+    /// Length of a post at most, before compression, bytes. Default 8 MB.
+    pub max_body: usize,
+    /// Bound of the queue in memory, bytes. Default 64 MiB.
+    pub queue: usize,
+    /// The time that points bear.
+    pub timestamps: Timestamps,
+}
+
+/// The time that points bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timestamps {
+    /// The cycle's, as in Heapster: one for all points of a cycle.
+    Cycle,
+    /// The kubelet's own for each measurement.
+    Measured,
+}
+
+impl InfluxdbConfig {
+    /// A sink to `url` with every other setting at its default.
+    pub fn at(url: Url) -> Self {
+        Self {
+            url,
+            username: String::new(),
+            password: Secret::literal(""),
+            database: "k8s".to_owned(),
+            retention: None,
+            with_fields: false,
+            cluster_name: "default".to_owned(),
+            disable_counter_metrics: false,
+            concurrency: 1,
+            gzip: Some(1),
+            insecure_tls: false,
+            certificate_authority: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(20),
+            max_lines: 10_000,
+            max_body: 8_000_000,
+            queue: 64 << 20,
+            timestamps: Timestamps::Cycle,
+        }
+    }
+}
+
+/// Reads a `[[sink]]`; the caller has seen its `type`.
+pub fn from_toml(fields: Fields<'_>) -> Option<InfluxdbConfig> {
+    if !fields.has("url") {
+        let at = fields.path("url");
+        fields.problems.push(format!(
+            "`{at}` is missing; write it as \"http://monitoring-influxdb.kube-system.svc:8086\""
+        ));
+    }
+    let url = fields.url("url");
+    // A stand-in, so that the other settings are checked too; nothing starts while there is a problem.
+    let base = InfluxdbConfig::at(url.clone().or_else(local)?);
+    let config = settings(&fields, base);
+    fields.finish();
+    url.map(|_| config)
+}
+
+/// Reads `--sink=influxdb:URL?options`.
+pub fn from_uri(uri: &Uri, outside: &Outside, problems: &Problems) -> Option<InfluxdbConfig> {
+    let mut url = uri.server.clone().or_else(local)?;
+    let fields = uri.fields(HEAPSTER_NAMES, outside, problems);
+    let secure = fields.boolean("secure");
+    if url.scheme() == "https" && secure != Some(true) {
+        problems.warn(format!(
+            "`{}`: its URL begins with https, so TLS is used (Heapster looked at the option secure only and spoke plain HTTP)",
+            uri.at
+        ));
+    } else if secure == Some(true) && url.set_scheme("https").is_err() {
+        problems.push(format!(
+            "`{}`: its URL cannot be used with secure=true",
+            uri.at
+        ));
+    }
+    let base = InfluxdbConfig {
+        username: "root".to_owned(),
+        password: Secret::literal("root"),
+        ..InfluxdbConfig::at(url)
+    };
+    let config = settings(&fields, base);
+    fields.finish();
+    Some(config)
+}
+
+/// What Heapster took for a missing URL.
+fn local() -> Option<Url> {
+    Url::parse("http://localhost:8086").ok()
+}
+
+/// Everything but the URL; `base` holds the defaults.
+fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
+    let seconds = |least, most| Duration::from_secs(least)..=Duration::from_secs(most);
+    let size = |key, range| {
+        fields
+            .bytes(key, range)
+            .and_then(|bytes| usize::try_from(bytes).ok())
+    };
+    let count = |key, range| {
+        fields
+            .integer(key, range)
+            .and_then(|count| usize::try_from(count).ok())
+    };
+    let mut config = InfluxdbConfig {
+        username: fields.text("username").unwrap_or(base.username),
+        password: fields.secret("password").unwrap_or(base.password),
+        database: database(fields).unwrap_or(base.database),
+        retention: retention(fields).unwrap_or(base.retention),
+        with_fields: fields.boolean("with-fields").unwrap_or(base.with_fields),
+        cluster_name: fields.string("cluster-name").unwrap_or(base.cluster_name),
+        disable_counter_metrics: fields
+            .boolean("disable-counter-metrics")
+            .unwrap_or(base.disable_counter_metrics),
+        concurrency: count("concurrency", 1..=256).unwrap_or(base.concurrency),
+        gzip: gzip(fields).unwrap_or(base.gzip),
+        insecure_tls: fields.boolean("insecure-tls").unwrap_or(base.insecure_tls),
+        certificate_authority: fields.path_of("certificate-authority"),
+        connect_timeout: fields
+            .duration(
+                "connect-timeout",
+                Duration::from_millis(100)..=Duration::from_secs(600),
+            )
+            .unwrap_or(base.connect_timeout),
+        timeout: fields
+            .duration("timeout", seconds(1, 600))
+            .unwrap_or(base.timeout),
+        max_lines: count("max-lines", 1..=1_000_000).unwrap_or(base.max_lines),
+        max_body: size("max-body", 1 << 10..=1 << 30).unwrap_or(base.max_body),
+        queue: size("queue", 1 << 20..=64 << 30).unwrap_or(base.queue),
+        timestamps: fields
+            .one_of(
+                "timestamps",
+                &[
+                    ("cycle", Timestamps::Cycle),
+                    ("measured", Timestamps::Measured),
+                ],
+            )
+            .unwrap_or(base.timestamps),
+        url: base.url,
+    };
+    if config.username.is_empty() {
+        let given = fields.has("password") || fields.has("password-file");
+        if !given || config.password.is_empty() {
+            config.password = Secret::literal("");
+        } else {
+            let (password, username) = (fields.path("password"), fields.path("username"));
+            fields
+                .problems
+                .push(format!("`{password}` needs `{username}` beside it"));
+        }
+    }
+    together(fields, &config);
+    config
+}
+
+/// Settings that only make sense with or without one another.
+fn together(fields: &Fields<'_>, config: &InfluxdbConfig) {
+    let problems = fields.problems;
+    let plain = config.url.scheme() == "http";
+    if plain && config.certificate_authority.is_some() {
+        let at = fields.path("certificate-authority");
+        problems.push(format!(
+            "`{at}` has no meaning over plain HTTP; use https or leave it out"
+        ));
+    }
+    if config.insecure_tls && config.certificate_authority.is_some() {
+        let (one, other) = (
+            fields.path("insecure-tls"),
+            fields.path("certificate-authority"),
+        );
+        problems.push(format!(
+            "`{one}` and `{other}` contradict each other; leave one out"
+        ));
+    }
+    if config.insecure_tls {
+        let at = fields.path("insecure-tls");
+        problems.warn(match plain {
+            true => format!("`{at}` does nothing over plain HTTP"),
+            false => format!(
+                "`{at}`: whoever answers at that address is sent the points and the password"
+            ),
+        });
+    }
+    if config.queue < config.max_body {
+        let (queue, body) = (
+            values::bytes_text(config.queue as u64),
+            values::bytes_text(config.max_body as u64),
+        );
+        fields.bad(
+            "queue",
+            &queue,
+            &format!("use at least {} ({body})", fields.path("max-body")),
+        );
+    }
+}
+
+fn database(fields: &Fields<'_>) -> Option<String> {
+    let name = fields.string("database")?;
+    if name.len() > 255
+        || name.chars().any(char::is_control)
+        || name.contains(['/', '\\'])
+        || name == "."
+        || name == ".."
+    {
+        fields.bad(
+            "database",
+            &name,
+            "use at most 255 bytes without control characters and slashes",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+fn retention(fields: &Fields<'_>) -> Option<Option<Duration>> {
+    let text = fields.string("retention")?;
+    let Some(kept) = values::retention(&text) else {
+        fields.bad(
+            "retention",
+            &text,
+            "write it as InfluxDB does: \"7d\", \"52w\", \"36h\", or \"INF\" or \"0\" for ever",
+        );
+        return None;
+    };
+    if kept.is_some_and(|kept| !(MIN_RETENTION..=MAX_RETENTION).contains(&kept)) {
+        fields.bad(
+            "retention",
+            &text,
+            "use at least 1h, which is InfluxDB's least",
+        );
+        return None;
+    }
+    Some(kept)
+}
+
+/// True is level 1; false and 0 are plain text.
+fn gzip(fields: &Fields<'_>) -> Option<Option<u32>> {
+    let value = fields.raw("gzip")?;
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let level = match values::go_bool(&text) {
+        Some(on) => Some(u32::from(on)),
+        None => text.parse().ok().filter(|level| *level <= 9),
+    };
+    if level.is_none() {
+        fields.bad("gzip", &text, "use true, false, or a level from 1 to 9");
+    }
+    level.map(|level| (level > 0).then_some(level))
+}
+
+impl InfluxdbConfig {
+    /// The same as `[[sink]]`, defaults left out. A password stays a reference where it was one.
+    pub fn to_toml(&self) -> Table {
+        let default = Self::at(self.url.clone());
+        let mut table = Table::new();
+        let mut put = |key: &str, changed: bool, value: Value| {
+            if changed {
+                table.insert(key.to_owned(), value);
+            }
+        };
+        put("url", true, values::url_text(&self.url).into());
+        put(
+            "username",
+            self.username != default.username,
+            self.username.clone().into(),
+        );
+        match self.password.origin() {
+            Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
+            Origin::File(path) => put(
+                "password-file",
+                true,
+                path.to_string_lossy().into_owned().into(),
+            ),
+        }
+        put(
+            "database",
+            self.database != default.database,
+            self.database.clone().into(),
+        );
+        put(
+            "retention",
+            self.retention.is_some(),
+            values::retention_text(self.retention).into(),
+        );
+        put("with-fields", self.with_fields, true.into());
+        put(
+            "cluster-name",
+            self.cluster_name != default.cluster_name,
+            self.cluster_name.clone().into(),
+        );
+        put(
+            "disable-counter-metrics",
+            self.disable_counter_metrics,
+            true.into(),
+        );
+        put(
+            "concurrency",
+            self.concurrency != default.concurrency,
+            (self.concurrency as i64).into(),
+        );
+        put(
+            "gzip",
+            self.gzip != default.gzip,
+            i64::from(self.gzip.unwrap_or(0)).into(),
+        );
+        put("insecure-tls", self.insecure_tls, true.into());
+        if let Some(path) = &self.certificate_authority {
+            put(
+                "certificate-authority",
+                true,
+                path.to_string_lossy().into_owned().into(),
+            );
+        }
+        for (key, value, usual) in [
+            (
+                "connect-timeout",
+                self.connect_timeout,
+                default.connect_timeout,
+            ),
+            ("timeout", self.timeout, default.timeout),
+        ] {
+            put(key, value != usual, values::duration_text(value).into());
+        }
+        put(
+            "max-lines",
+            self.max_lines != default.max_lines,
+            (self.max_lines as i64).into(),
+        );
+        for (key, value, usual) in [
+            ("max-body", self.max_body, default.max_body),
+            ("queue", self.queue, default.queue),
+        ] {
+            put(key, value != usual, values::bytes_text(value as u64).into());
+        }
+        put(
+            "timestamps",
+            self.timestamps == Timestamps::Measured,
+            "measured".into(),
+        );
+        table
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

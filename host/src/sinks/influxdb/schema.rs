@@ -1,0 +1,140 @@
+//! Which measurement, field and tags a metric becomes.
+
+use std::ops::Range;
+
+use hashbrown::HashMap;
+
+use super::config::{InfluxdbConfig, Timestamps};
+use super::text;
+use crate::batch::{Batch, ValueType};
+
+/// Labels that Heapster kept out of InfluxDB.
+const NO_TAGS: [&str; 4] = ["namespace_id", "pod_id", "hostname", "host_id"];
+
+/// Counters that have a rate beside them.
+const COUNTERS_WITH_RATE: [&str; 9] = [
+    "cpu/usage",
+    "memory/page_faults",
+    "memory/major_page_faults",
+    "network/rx",
+    "network/rx_errors",
+    "network/tx",
+    "network/tx_errors",
+    "disk/io_read_bytes",
+    "disk/io_write_bytes",
+];
+
+/// The settings that shape lines.
+#[derive(Debug)]
+pub struct Schema {
+    pub with_fields: bool,
+    pub cluster_name: String,
+    pub disable_counter_metrics: bool,
+    pub timestamps: Timestamps,
+}
+
+impl Schema {
+    pub fn new(config: &InfluxdbConfig) -> Self {
+        Self {
+            with_fields: config.with_fields,
+            cluster_name: config.cluster_name.clone(),
+            disable_counter_metrics: config.disable_counter_metrics,
+            timestamps: config.timestamps,
+        }
+    }
+
+    /// Whether a label of this name becomes a tag. `cluster_name` is ours on every point.
+    pub fn is_tag(&self, label: &str) -> bool {
+        let ours = label == "cluster_name" && !self.cluster_name.is_empty();
+        !label.is_empty() && !ours && !NO_TAGS.contains(&label)
+    }
+
+    /// Measurement and field of a metric.
+    fn names<'a>(&self, metric: &'a str) -> (&'a str, &'a str) {
+        if !self.with_fields {
+            return (metric, "value");
+        }
+        match metric.split_once('/') {
+            Some((measurement, "")) if !measurement.is_empty() => (measurement, "value"),
+            Some((measurement, field)) if !measurement.is_empty() => (measurement, field),
+            _ => (metric, "value"),
+        }
+    }
+}
+
+/// What a metric of a batch becomes.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Equal for equal measurements.
+    pub measurement_id: u32,
+    /// Equal for equal fields of one measurement.
+    pub field_id: u32,
+    pub measurement: Range<usize>,
+    /// The field's name with its equals sign.
+    pub field: Range<usize>,
+    pub value: ValueType,
+    pub fate: Fate,
+}
+
+/// Whether a metric is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Written,
+    /// `disable_counter_metrics`.
+    Filtered,
+    /// It has no name.
+    Unencodable,
+}
+
+/// The columns of a batch's metrics, with their names already escaped.
+#[derive(Debug, Default)]
+pub struct Columns {
+    text: Vec<u8>,
+    columns: Vec<Column>,
+}
+
+impl Columns {
+    pub fn new(schema: &Schema, batch: &Batch) -> Self {
+        let mut text = Vec::new();
+        let mut columns = Vec::with_capacity(batch.metrics.len());
+        let mut measurements: HashMap<Vec<u8>, u32> = HashMap::new();
+        let mut fields: HashMap<(u32, Vec<u8>), u32> = HashMap::new();
+        for (row, &name) in batch.metrics.name.iter().enumerate() {
+            let metric = batch.symbols.get(name);
+            let (measurement, field) = schema.names(metric);
+            let start = text.len();
+            text::push_measurement(&mut text, measurement);
+            let middle = text.len();
+            text::push_key(&mut text, field);
+            let next = measurements.len() as u32;
+            let id = *measurements.entry(text[start..middle].to_vec()).or_insert(next);
+            let next = fields.len() as u32;
+            let field_id = *fields.entry((id, text[middle..].to_vec())).or_insert(next);
+            text.push(b'=');
+            let fate = if metric.is_empty() {
+                Fate::Unencodable
+            } else if schema.disable_counter_metrics && COUNTERS_WITH_RATE.contains(&metric) {
+                Fate::Filtered
+            } else {
+                Fate::Written
+            };
+            columns.push(Column {
+                measurement_id: id,
+                field_id,
+                measurement: start..middle,
+                field: middle..text.len(),
+                value: batch.metrics.value_type(row as u32),
+                fate,
+            });
+        }
+        Self { text, columns }
+    }
+
+    pub fn get(&self, row: u32) -> Option<&Column> {
+        self.columns.get(row as usize)
+    }
+
+    pub fn text(&self, range: &Range<usize>) -> &[u8] {
+        &self.text[range.clone()]
+    }
+}

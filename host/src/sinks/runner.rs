@@ -1,0 +1,189 @@
+//! Runs a sink: encodes batches as they come, sends chunks, tries again, and keeps the ledger.
+//! The same for all sinks; what a request looks like is the sink's affair.
+//!
+//! Two tasks a sink. One encodes on a blocking thread. The other sends: while all is well up to
+//! `concurrency` requests at a time; after a failure none until the backoff is over, then one at a
+//! time until one succeeds, so that a server that comes back is not run over.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::chunk::Limits;
+use super::ledger::LedgerSnapshot;
+use super::queue::Queue;
+use super::{Published, Sink};
+
+mod encoder;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+/// How a sink is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Bound of everything that waits or is on its way, bytes.
+    pub queue: usize,
+    /// Requests at a time.
+    pub concurrency: usize,
+    /// Time for one attempt; `None` where the sink can't be interrupted.
+    pub timeout: Option<Duration>,
+    /// Bounds of one chunk.
+    pub chunk: Limits,
+}
+
+impl Policy {
+    /// The bounds of a chunk, small enough that all that can be on its way fits into the queue
+    /// together with as much again that waits.
+    fn limits(&self) -> Limits {
+        let share = self.queue / (2 * (self.concurrency + 1));
+        Limits { records: self.chunk.records.max(1), bytes: self.chunk.bytes.min(share).max(1) }
+    }
+}
+
+/// What the handle and the two tasks share.
+struct Shared {
+    name: String,
+    sink: Arc<dyn Sink>,
+    policy: Policy,
+    queue: Mutex<Queue>,
+    /// The chunks' bounds; they shrink when a server finds a chunk too large.
+    limits: Mutex<Limits>,
+    intake_ready: Notify,
+    chunks_ready: Notify,
+    /// Woken after every change that may have emptied the queue.
+    settled: Notify,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Chunks of `raw_len` bytes are too large: later ones are made half as large at most.
+    fn shrink(&self, raw_len: usize) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.bytes = limits.bytes.min((raw_len / 2).max(1));
+    }
+
+    async fn idle(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if self.queue().is_idle() {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+/// A running sink. When it goes out of scope the sink stops at once; see [`SinkHandle::drain`].
+pub struct SinkHandle {
+    shared: Arc<Shared>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// Reads a sink's ledger, also after the handle has gone.
+#[derive(Clone)]
+pub struct LedgerReader(Arc<Shared>);
+
+impl LedgerReader {
+    /// The ledger as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> LedgerSnapshot {
+        self.0.queue().snapshot(&self.0.name)
+    }
+}
+
+impl SinkHandle {
+    /// Starts a sink; `name` is what logs, metrics and the status page call it. Needs a tokio
+    /// runtime with a clock.
+    #[must_use]
+    pub fn start(name: impl Into<String>, sink: Arc<dyn Sink>, policy: Policy) -> Self {
+        let shared = Arc::new(Shared {
+            name: name.into(),
+            sink,
+            policy,
+            queue: Mutex::new(Queue::new(policy.queue)),
+            limits: Mutex::new(policy.limits()),
+            intake_ready: Notify::new(),
+            chunks_ready: Notify::new(),
+            settled: Notify::new(),
+        });
+        let tasks = [
+            tokio::spawn(encoder::run(shared.clone())),
+            tokio::spawn(sender::run(shared.clone())),
+        ];
+        Self { shared, tasks }
+    }
+
+    /// The sink's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Hands a batch over. Never waits: over the queue's bound the oldest that waits is dropped.
+    pub fn offer(&self, published: Arc<Published>) {
+        if published.batch.points.is_empty() && published.batch.entities.is_empty() {
+            return;
+        }
+        self.shared.queue().offer(published);
+        self.shared.intake_ready.notify_one();
+    }
+
+    /// Says that cycle `number` has no more batches, so that what was collected is sent.
+    pub fn end_of_cycle(&self, number: u64) {
+        tracing::trace!(sink = self.shared.name, cycle = number, "end of cycle");
+        self.shared.queue().flush();
+        self.shared.intake_ready.notify_one();
+    }
+
+    /// The ledger as it is now.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerSnapshot {
+        self.reader().snapshot()
+    }
+
+    /// For whoever shows the ledger later on.
+    #[must_use]
+    pub fn reader(&self) -> LedgerReader {
+        LedgerReader(self.shared.clone())
+    }
+
+    /// Sends what is left, until `deadline` at most; the rest is dropped and counted. Offers that
+    /// come later are dropped and counted too. Returns the final ledger.
+    pub async fn drain(&self, deadline: Instant) -> LedgerSnapshot {
+        self.shared.queue().close();
+        self.shared.intake_ready.notify_one();
+        self.shared.chunks_ready.notify_one();
+        let drained = tokio::time::timeout_at(deadline, self.shared.idle()).await.is_ok();
+        self.stop();
+        self.shared.queue().give_up();
+        let ledger = self.ledger();
+        if !drained {
+            let dropped = ledger.dropped_by(super::DropReason::Shutdown);
+            tracing::warn!(sink = self.shared.name, dropped, "points dropped at shutdown");
+        }
+        ledger
+    }
+
+    fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for SinkHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,62 @@
+//! Encodes what was offered, batch by batch, on a blocking thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::sinks::Published;
+use crate::sinks::chunk::{Chunk, Chunker};
+use crate::sinks::ledger::Dropped;
+use crate::sinks::queue::Intake;
+
+use super::Shared;
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut chunker = Chunker::new(shared.limits());
+    loop {
+        shared.intake_ready.notified().await;
+        let worker = shared.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            drain_intake(&worker, &mut chunker);
+            chunker
+        });
+        match work.await {
+            Ok(back) => chunker = back,
+            // Only when the runtime shuts down: a panic of the sink is caught further down.
+            Err(_) => return,
+        }
+    }
+}
+
+fn drain_intake(shared: &Shared, chunker: &mut Chunker) {
+    loop {
+        // A guard in a `while let` would be held for the whole turn.
+        let next = shared.queue().next_intake();
+        let dropped = match next {
+            Some(Intake::Batch(published)) => encode(shared, chunker, &published),
+            Some(Intake::Flush) => {
+                chunker.close();
+                Dropped::default()
+            }
+            None => return,
+        };
+        let closed = chunker.take_closed();
+        let chunks: Vec<Chunk> =
+            closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref())).collect();
+        shared.queue().encoded(chunks, &dropped, chunker.size_bytes());
+        shared.chunks_ready.notify_one();
+        shared.settled.notify_waiters();
+    }
+}
+
+fn encode(shared: &Shared, chunker: &mut Chunker, published: &Published) -> Dropped {
+    let Published { cycle, batch } = published;
+    chunker.begin(shared.limits());
+    let encoded = catch_unwind(AssertUnwindSafe(|| shared.sink.encode(cycle, batch, chunker)));
+    let dropped = chunker.end(batch.points.len() as u64);
+    if encoded.is_err() {
+        let (sink, origin) = (&shared.name, batch.origin.name());
+        tracing::error!(sink, origin, "encoding failed; the rest of the batch is dropped");
+        shared.queue().ledger.error(format!("encoding the batch of `{origin}` failed"));
+    }
+    dropped
+}

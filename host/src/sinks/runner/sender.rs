@@ -1,0 +1,262 @@
+//! Sends chunks, and decides what becomes of those that failed.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::sinks::backoff::{Backoff, Throttle};
+use crate::sinks::chunk::Chunk;
+use crate::sinks::queue::ChunkId;
+use crate::sinks::{AttemptError, DropReason};
+
+use super::Shared;
+
+/// While the process wants to end, no wait is longer.
+const LONGEST_WAIT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Whether what the writes need is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepared {
+    No,
+    UnderWay,
+    Yes,
+}
+
+/// What a task of the set has done.
+enum Done {
+    Prepare(Result<(), AttemptError>),
+    Attempt(ChunkId, Chunk, Result<(), AttemptError>),
+    /// The server found it too large: its halves, if it has any.
+    Split(ChunkId, Chunk, Option<[Chunk; 2]>),
+}
+
+struct Sender {
+    shared: Arc<Shared>,
+    running: JoinSet<Done>,
+    prepared: Prepared,
+    backoff: Backoff,
+    /// No request before this.
+    gate: Option<Instant>,
+    failures: Throttle,
+    drops: Throttle,
+}
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut sender = Sender {
+        shared: shared.clone(),
+        running: JoinSet::new(),
+        prepared: Prepared::No,
+        backoff: Backoff::default(),
+        gate: None,
+        failures: Throttle::default(),
+        drops: Throttle::default(),
+    };
+    loop {
+        sender.start();
+        let gate = sender.gate;
+        tokio::select! {
+            Some(done) = sender.running.join_next(), if !sender.running.is_empty() => {
+                // An error is a task that was aborted, and nobody aborts one but by dropping all.
+                if let Ok(done) = done {
+                    sender.settle(done);
+                }
+            }
+            () = shared.chunks_ready.notified() => sender.hurry_at_shutdown(),
+            () = tokio::time::sleep_until(gate.unwrap_or_else(Instant::now)), if gate.is_some() => {
+                sender.gate = None;
+            }
+        }
+        shared.settled.notify_waiters();
+    }
+}
+
+impl Sender {
+    /// Starts what may be started now.
+    fn start(&mut self) {
+        if self.gate.is_some() {
+            return;
+        }
+        if self.prepared == Prepared::No && self.running.is_empty() {
+            self.prepared = Prepared::UnderWay;
+            self.running.spawn(prepare(self.shared.clone()));
+        }
+        let most = if self.backoff.is_failing() { 1 } else { self.shared.policy.concurrency };
+        while self.prepared == Prepared::Yes && self.running.len() < most.max(1) {
+            let Some((id, chunk)) = self.shared.queue().next_chunk() else { return };
+            self.running.spawn(attempt(self.shared.clone(), id, chunk));
+        }
+    }
+
+    fn settle(&mut self, done: Done) {
+        match done {
+            Done::Prepare(result) => self.settle_prepare(result),
+            Done::Attempt(id, _, Ok(())) => {
+                self.count(|attempts| &mut attempts.ok);
+                self.shared.queue().written(id, 0, DropReason::Partial);
+                self.succeeded();
+            }
+            Done::Attempt(id, chunk, Err(error)) => self.settle_failure(id, &chunk, &error),
+            Done::Split(id, chunk, halves) => self.settle_split(id, &chunk, halves),
+        }
+    }
+
+    fn settle_prepare(&mut self, result: Result<(), AttemptError>) {
+        match result {
+            Ok(()) => self.prepared = Prepared::Yes,
+            // Whoever may not create a database may still be allowed to write to it.
+            Err(
+                error @ (AttemptError::Refused { .. }
+                | AttemptError::Permanent { .. }
+                | AttemptError::Partial { .. }),
+            ) => {
+                self.prepared = Prepared::Yes;
+                let text = error.to_string();
+                if let Some(more) = self.failures.pass() {
+                    let sink = &self.shared.name;
+                    tracing::warn!(sink, error = text, more, "preparing failed; writes are tried");
+                }
+                self.shared.queue().ledger.error(text);
+            }
+            Err(error) => {
+                self.prepared = Prepared::No;
+                self.wait(&error);
+            }
+        }
+    }
+
+    fn settle_failure(&mut self, id: ChunkId, chunk: &Chunk, error: &AttemptError) {
+        match error {
+            AttemptError::Transient { .. } => self.count(|attempts| &mut attempts.transient),
+            AttemptError::Refused { .. } => self.count(|attempts| &mut attempts.refused),
+            AttemptError::Unprepared { .. } => {
+                self.count(|attempts| &mut attempts.unprepared);
+                self.prepared = Prepared::No;
+            }
+            AttemptError::Permanent { .. } => {
+                self.count(|attempts| &mut attempts.permanent);
+                self.shared.queue().drop_chunk(id, DropReason::Rejected);
+                self.dropped(chunk.points(), error);
+                self.succeeded();
+                return;
+            }
+            AttemptError::Partial { records, why, .. } => {
+                self.count(|attempts| &mut attempts.partial);
+                let refused = chunk.points_of(*records);
+                self.shared.queue().written(id, refused, *why);
+                self.dropped(refused, error);
+                self.succeeded();
+                return;
+            }
+            // Never comes here: `attempt` has answered it with `Done::Split`.
+            AttemptError::TooLarge => return self.settle_split(id, chunk, None),
+        }
+        self.shared.queue().requeue(id);
+        self.wait(error);
+    }
+
+    fn settle_split(&mut self, id: ChunkId, chunk: &Chunk, halves: Option<[Chunk; 2]>) {
+        self.count(|attempts| &mut attempts.too_large);
+        match halves {
+            Some(halves) => {
+                self.shared.shrink(chunk.raw_len());
+                self.shared.queue().replace(id, halves);
+            }
+            None => {
+                self.shared.queue().drop_chunk(id, DropReason::TooLarge);
+                self.dropped(chunk.points(), &AttemptError::TooLarge);
+            }
+        }
+        self.succeeded();
+    }
+
+    fn count(&self, of: fn(&mut crate::sinks::ledger::Attempts) -> &mut u64) {
+        *of(&mut self.shared.queue().ledger.attempts) += 1;
+    }
+
+    /// The server answers again, whatever it thinks of the data.
+    fn succeeded(&mut self) {
+        if self.backoff.succeeded() {
+            tracing::info!(sink = self.shared.name, "the sink answers again");
+            self.failures = Throttle::default();
+        }
+        self.shared.queue().failing = false;
+    }
+
+    /// Data is lost for good.
+    fn dropped(&mut self, points: u64, error: &AttemptError) {
+        let error = error.to_string();
+        if let Some(more) = self.drops.pass() {
+            let sink = &self.shared.name;
+            tracing::warn!(sink, points, error, more, "points dropped");
+        }
+        self.shared.queue().ledger.error(error);
+    }
+
+    /// The same is tried again later.
+    fn wait(&mut self, error: &AttemptError) {
+        let asked = match error {
+            AttemptError::Transient { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let wait = self.backoff.failed(asked);
+        let until = Instant::now() + wait;
+        self.gate = Some(self.gate.map_or(until, |gate| gate.max(until)));
+        let error = error.to_string();
+        if let Some(more) = self.failures.pass() {
+            let (sink, seconds) = (&self.shared.name, wait.as_secs_f32());
+            tracing::warn!(sink, error, seconds, more, "writing failed; tried again later");
+        }
+        let mut queue = self.shared.queue();
+        queue.failing = true;
+        queue.ledger.error(error);
+        drop(queue);
+        self.hurry_at_shutdown();
+    }
+
+    fn hurry_at_shutdown(&mut self) {
+        if let Some(gate) = self.gate
+            && self.shared.queue().is_closing()
+        {
+            self.gate = Some(gate.min(Instant::now() + LONGEST_WAIT_AT_SHUTDOWN));
+        }
+    }
+}
+
+async fn prepare(shared: Arc<Shared>) -> Done {
+    Done::Prepare(bounded(&shared, shared.sink.prepare()).await)
+}
+
+async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
+    match bounded(&shared, shared.sink.attempt(chunk.body())).await {
+        Err(AttemptError::TooLarge) => {
+            let (whole, sink) = (chunk.clone(), shared.sink.clone());
+            let halves = tokio::task::spawn_blocking(move || whole.split(sink.as_ref())).await;
+            Done::Split(id, chunk, halves.unwrap_or(None))
+        }
+        result => Done::Attempt(id, chunk, result),
+    }
+}
+
+/// One attempt, within its time. A panic of the sink costs this chunk and nothing else.
+async fn bounded(
+    shared: &Shared,
+    attempt: impl Future<Output = Result<(), AttemptError>>,
+) -> Result<(), AttemptError> {
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
+    let result = match shared.policy.timeout {
+        Some(timeout) => match tokio::time::timeout(timeout, attempt).await {
+            Ok(result) => result,
+            Err(_) => {
+                let reason = format!("no answer within {timeout:?}");
+                return Err(AttemptError::Transient { reason, retry_after: None });
+            }
+        },
+        None => attempt.await,
+    };
+    let panicked = |_| Err(AttemptError::Permanent { reason: "the sink panicked".to_owned() });
+    result.unwrap_or_else(panicked)
+}

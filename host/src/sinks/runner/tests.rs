@@ -1,0 +1,301 @@
+//! The runner with a scripted sink under a paused clock.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::*;
+use crate::batch::{Batch, BatchBuilder, Cycle, Descriptor, Level, Origin};
+use crate::sinks::{AttemptError, Chunker, DropReason};
+
+const CYCLE: Cycle =
+    Cycle { number: 1, time: 0, window: 0, nodes_asked: 1, nodes_answered: 1 };
+
+/// What the scripted server does with the next request.
+#[derive(Debug, Clone)]
+enum Answer {
+    Take,
+    Fail(AttemptError),
+    /// Never answers.
+    Hang,
+    Panic,
+}
+
+/// Answers as the script says, and takes everything once the script has ended.
+#[derive(Default)]
+struct Scripted {
+    script: Mutex<VecDeque<Answer>>,
+    /// 413 over this.
+    max_body: Option<usize>,
+    taken: Mutex<Vec<String>>,
+    prepared: Mutex<u32>,
+    prepare_script: Mutex<VecDeque<AttemptError>>,
+    times: Mutex<Vec<Instant>>,
+    panics_on: Option<&'static str>,
+}
+
+#[async_trait]
+impl Sink for Scripted {
+    /// A line a point: the origin's name.
+    fn encode(&self, _: &Cycle, batch: &Batch, out: &mut Chunker) {
+        for _ in 0..batch.points.len() {
+            out.body().extend_from_slice(batch.origin.name().as_bytes());
+            assert_ne!(self.panics_on, Some(batch.origin.name()), "as the test wants");
+            out.body().push(b'\n');
+            out.end_record(1);
+        }
+    }
+
+    async fn prepare(&self) -> Result<(), AttemptError> {
+        *self.prepared.lock().unwrap() += 1;
+        self.prepare_script.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+
+    async fn attempt(&self, body: Bytes) -> Result<(), AttemptError> {
+        self.times.lock().unwrap().push(Instant::now());
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        if self.max_body.is_some_and(|most| body.len() > most) {
+            return Err(AttemptError::TooLarge);
+        }
+        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Answer::Take);
+        match answer {
+            Answer::Take => {
+                self.taken.lock().unwrap().push(body);
+                Ok(())
+            }
+            Answer::Fail(error) => Err(error),
+            Answer::Hang => std::future::pending().await,
+            Answer::Panic => panic!("as the test wants"),
+        }
+    }
+}
+
+fn transient() -> Answer {
+    Answer::Fail(AttemptError::Transient { reason: "503".to_owned(), retry_after: None })
+}
+
+fn permanent() -> Answer {
+    Answer::Fail(AttemptError::Permanent { reason: "400".to_owned() })
+}
+
+fn refused() -> AttemptError {
+    AttemptError::Refused { reason: "401".to_owned() }
+}
+
+fn unprepared() -> Answer {
+    Answer::Fail(AttemptError::Unprepared { reason: "404".to_owned() })
+}
+
+fn partial(records: u64) -> Answer {
+    let (reason, why) = ("partial write".to_owned(), DropReason::Partial);
+    Answer::Fail(AttemptError::Partial { reason, records, why })
+}
+
+fn published(name: &str, points: usize) -> Arc<Published> {
+    let mut builder = BatchBuilder::new(Origin::Node(name.to_owned()), 0);
+    let metric = builder.metric(Descriptor::gauge("m", ""));
+    builder.entity(Level::Node, 0);
+    for value in 0..points {
+        builder.point(metric, 0, 0, value as u64);
+    }
+    Arc::new(Published { cycle: CYCLE, batch: builder.build() })
+}
+
+fn policy() -> Policy {
+    Policy {
+        queue: 1 << 20,
+        concurrency: 2,
+        timeout: Some(Duration::from_secs(5)),
+        chunk: Limits { records: 4, bytes: 1 << 16 },
+    }
+}
+
+/// Waits until the sink has nothing left. The clock is paused, so this takes no time.
+async fn at_rest(handle: &SinkHandle) -> LedgerSnapshot {
+    let idle = handle.shared.idle();
+    tokio::time::timeout(Duration::from_secs(3600), idle).await.expect("the sink comes to rest");
+    let ledger = handle.ledger();
+    assert_eq!((ledger.queued, ledger.imbalance, ledger.in_flight), (0, 0, 0), "{ledger:?}");
+    ledger
+}
+
+/// Offers 8 points, two chunks of four, and comes to rest.
+async fn run(sink: Scripted) -> (Arc<Scripted>, LedgerSnapshot) {
+    let sink = Arc::new(sink);
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    handle.offer(published("a", 8));
+    handle.end_of_cycle(1);
+    let ledger = at_rest(&handle).await;
+    assert_eq!(ledger.offered, 8);
+    (sink, ledger)
+}
+
+fn scripted(script: impl IntoIterator<Item = Answer>) -> Scripted {
+    Scripted { script: Mutex::new(script.into_iter().collect()), ..Scripted::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_outcome_is_in_the_ledger() {
+    use DropReason::{Partial, Rejected};
+    for (name, script, written, dropped) in [
+        ("all is well", vec![], 8, None),
+        ("503, then ok", vec![transient()], 8, None),
+        ("down for a while", vec![transient(); 12], 8, None),
+        ("an operator has to act", vec![Answer::Fail(refused()); 5], 8, None),
+        ("no answer", vec![Answer::Hang], 8, None),
+        ("a refusal for good costs its chunk", vec![permanent()], 4, Some((Rejected, 4))),
+        ("a panic costs its chunk", vec![Answer::Panic], 4, Some((Rejected, 4))),
+        ("partial", vec![partial(3)], 5, Some((Partial, 3))),
+        ("partial of more than there is", vec![partial(99)], 4, Some((Partial, 4))),
+        ("database gone", vec![unprepared(), unprepared()], 8, None),
+    ] {
+        let (_, ledger) = run(scripted(script)).await;
+        assert_eq!(ledger.written, written, "{name}");
+        let total: u64 = ledger.dropped.values().sum();
+        assert_eq!(total, dropped.map_or(0, |(_, points)| points), "{name}");
+        if let Some((reason, points)) = dropped {
+            assert_eq!(ledger.dropped_by(reason), points, "{name}");
+        }
+        assert!(!ledger.failing, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_too_large_is_split_until_it_fits() {
+    let (sink, ledger) = run(Scripted { max_body: Some(5), ..Scripted::default() }).await;
+    assert_eq!((ledger.written, ledger.attempts.too_large), (8, 2));
+    assert_eq!(*sink.taken.lock().unwrap(), vec!["a\na\n"; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_chunks_are_made_as_small_as_the_server_wants_them() {
+    let sink = Arc::new(Scripted { max_body: Some(5), ..Scripted::default() });
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    for cycle in 0..3 {
+        handle.offer(published("a", 8));
+        handle.end_of_cycle(cycle);
+        at_rest(&handle).await;
+    }
+    assert_eq!((handle.ledger().written, handle.ledger().attempts.too_large), (24, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_too_large_for_the_server_is_dropped() {
+    let (_, ledger) = run(Scripted { max_body: Some(1), ..Scripted::default() }).await;
+    assert_eq!((ledger.written, ledger.dropped_by(DropReason::TooLarge)), (0, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_grow_and_honour_the_servers_wish() {
+    let asked = Some(Duration::from_secs(20));
+    let later = AttemptError::Transient { reason: "503".to_owned(), retry_after: asked };
+    let (sink, _) = run(scripted([transient(), transient(), Answer::Fail(later)])).await;
+    let times = sink.times.lock().unwrap();
+    // The first two go out together; from then on one at a time.
+    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[0].is_zero(), "{waits:?}");
+    assert!(waits[1] >= Duration::from_millis(500) && waits[1] <= Duration::from_secs(1));
+    assert!(waits[2] >= Duration::from_secs(20), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_made_again() {
+    let (sink, ledger) = run(scripted([unprepared()])).await;
+    assert_eq!(*sink.prepared.lock().unwrap(), 2);
+    assert_eq!(ledger.attempts.unprepared, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_wait_for_a_server_that_is_down_and_go_on_where_it_only_refuses_to_prepare() {
+    let down = AttemptError::Transient { reason: "down".to_owned(), retry_after: None };
+    let script = VecDeque::from([down, refused()]);
+    let sink = Scripted { prepare_script: Mutex::new(script), ..Scripted::default() };
+    let (sink, ledger) = run(sink).await;
+    assert_eq!((*sink.prepared.lock().unwrap(), ledger.written), (2, 8));
+    assert_eq!(ledger.last_error.map(|error| error.message).as_deref(), Some("401"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_drops_the_oldest_that_waits() {
+    let sink = Arc::new(scripted(vec![transient(); 10_000]));
+    let batch = published("a", 1_000).batch.size_bytes();
+    let queue = batch * 4;
+    let handle = SinkHandle::start("test", sink.clone(), Policy { queue, ..policy() });
+    for number in 0..40 {
+        handle.offer(published(&format!("node-{number:02}"), 1_000));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ledger = handle.ledger();
+        assert_eq!(ledger.imbalance, 0);
+        assert!(ledger.queued_bytes <= ledger.queue_bound_bytes, "{ledger:?}");
+    }
+    sink.script.lock().unwrap().clear();
+    handle.end_of_cycle(1);
+    let ledger = at_rest(&handle).await;
+    assert_eq!(ledger.offered, 40_000);
+    assert!(ledger.dropped_by(DropReason::QueueFull) > 10_000, "{ledger:?}");
+    assert_eq!(ledger.written + ledger.dropped_by(DropReason::QueueFull), 40_000);
+    let taken = sink.taken.lock().unwrap().concat();
+    assert!(taken.ends_with("node-39\n"), "the newest is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_larger_than_the_queue_does_not_push_the_others_out() {
+    let sink = Arc::new(Scripted::default());
+    let queue = published("a", 100).batch.size_bytes() * 2;
+    let handle = SinkHandle::start("test", sink.clone(), Policy { queue, ..policy() });
+    handle.offer(published("a", 100));
+    handle.offer(published("b", 10_000));
+    handle.end_of_cycle(1);
+    let ledger = at_rest(&handle).await;
+    assert_eq!((ledger.written, ledger.dropped_by(DropReason::QueueFull)), (100, 10_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_sends_what_it_can_and_counts_the_rest() {
+    let sink = Arc::new(Scripted::default());
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    handle.offer(published("a", 7));
+    let ledger = handle.drain(Instant::now() + Duration::from_secs(30)).await;
+    assert_eq!((ledger.written, ledger.queued, ledger.imbalance), (7, 0, 0));
+    handle.offer(published("late", 3));
+    let ledger = handle.ledger();
+    assert_eq!((ledger.dropped_by(DropReason::Shutdown), ledger.imbalance), (3, 0));
+
+    let sink = Arc::new(scripted(vec![transient(); 10_000]));
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    handle.offer(published("a", 7));
+    let began = Instant::now();
+    let ledger = handle.drain(began + Duration::from_secs(30)).await;
+    assert_eq!(began.elapsed().as_secs(), 30);
+    assert_eq!((ledger.written, ledger.dropped_by(DropReason::Shutdown)), (0, 7));
+    assert_eq!((ledger.queued, ledger.imbalance), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_back_during_shutdown_is_not_waited_for_half_a_minute() {
+    let sink = Arc::new(scripted(vec![transient(); 30]));
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    handle.offer(published("a", 7));
+    handle.end_of_cycle(1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    sink.script.lock().unwrap().clear();
+    let began = Instant::now();
+    let ledger = handle.drain(began + Duration::from_secs(30)).await;
+    assert_eq!(ledger.written, 7);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_encoding_costs_the_rest_of_that_batch() {
+    let sink = Arc::new(Scripted { panics_on: Some("bad"), ..Scripted::default() });
+    let handle = SinkHandle::start("test", sink.clone(), policy());
+    for name in ["good", "bad", "also good"] {
+        handle.offer(published(name, 3));
+    }
+    handle.end_of_cycle(1);
+    let ledger = at_rest(&handle).await;
+    assert_eq!((ledger.written, ledger.dropped_by(DropReason::Unencodable)), (6, 3));
+    let taken = sink.taken.lock().unwrap().concat();
+    assert!(!taken.contains("bad"), "{taken}");
+}

@@ -1,0 +1,264 @@
+//! Pods and their containers: requests, limits, restarts, and a pod's values from its containers'.
+
+use millrace_sdk::prelude::*;
+
+use crate::labels::{Joined, label};
+use crate::metrics::Output;
+use crate::reading::{Reading, rate_outputs};
+use crate::sums::Sums;
+use crate::{Addition, Work};
+
+/// What a pod's value is summed from where the kubelet gives none. Counters are not summed.
+const SUMMED: [Output; 15] = [
+    Output::CpuUsageRate,
+    Output::PageFaultsRate,
+    Output::MajorPageFaultsRate,
+    Output::MemoryUsage,
+    Output::MemoryWorkingSet,
+    Output::MemoryRss,
+    Output::EphemeralUsage,
+    Output::CpuRequest,
+    Output::CpuLimit,
+    Output::MemoryRequest,
+    Output::MemoryLimit,
+    Output::EphemeralRequest,
+    Output::EphemeralLimit,
+    Output::RestartCount,
+    Output::CpuUsage,
+];
+
+/// What a node's requests and limits are summed from.
+const REQUESTED: [Output; 6] = [
+    Output::CpuRequest,
+    Output::CpuLimit,
+    Output::MemoryRequest,
+    Output::MemoryLimit,
+    Output::EphemeralRequest,
+    Output::EphemeralLimit,
+];
+
+/// Where a pod or container is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Kubelet,
+    Api,
+    Both,
+}
+
+impl<'b> Work<'b, '_> {
+    /// One pod with its containers. `requests` sums what counts for the node.
+    pub fn pod(&mut self, pod: Entity<'b>, containers: &[Entity<'b>], requests: &mut Sums) {
+        let origin = self.origin(pod);
+        let phase = label(self.batch, pod, self.labels.phase);
+        let finished = matches!(phase, Some("Succeeded" | "Failed"));
+        if finished && origin == Origin::Api {
+            // Neither its usage nor its requests count (10).
+            self.edit.drop_entity(pod);
+            containers
+                .iter()
+                .for_each(|&container| self.edit.drop_entity(container));
+            return;
+        }
+        let joined = (origin != Origin::Kubelet).then(|| self.join(pod));
+
+        // The pod's own additions are to come before its containers', whose sums they need.
+        let mut sums = Sums::default();
+        let before = std::mem::take(&mut self.additions);
+        for &container in containers {
+            self.container(pod, container, joined.as_ref(), &mut sums);
+        }
+        let of_containers = std::mem::replace(&mut self.additions, before);
+        self.pod_values(pod, origin, &mut sums);
+        self.additions.extend(of_containers);
+
+        self.set_labels(pod, "pod", joined.as_ref());
+        if !finished {
+            for output in REQUESTED {
+                if let Some(value) = sums.get(output) {
+                    requests.add(output, value);
+                }
+            }
+        }
+        let namespace = label(self.batch, pod, self.labels.namespace_name);
+        let id = label(self.batch, pod, self.labels.namespace_id);
+        self.totals
+            .add_pod(namespace.unwrap_or(""), id, &sums, !finished);
+    }
+
+    /// Adds the pod's rates, uptime and sums. Afterwards `sums` holds the pod's values.
+    fn pod_values(&mut self, pod: Entity<'b>, origin: Origin, sums: &mut Sums) {
+        let reading = self.read(pod);
+        self.pod_key(pod, None);
+        let rates = self.rates(pod, &reading);
+        if origin != Origin::Api {
+            self.uptime(pod);
+        }
+        let mut own = Sums::default();
+        for (output, rate) in rate_outputs().zip(rates) {
+            if let Some(rate) = rate {
+                own.add(output, rate);
+            }
+        }
+        for output in SUMMED {
+            match (
+                own.get(output).or(reading.point(output).map(Point::value)),
+                sums.get(output),
+            ) {
+                (Some(value), _) => own.set(output, value),
+                (None, Some(sum)) if output != Output::CpuUsage => {
+                    self.add(pod, output, sum);
+                    own.set(output, sum);
+                }
+                _ => {}
+            }
+        }
+        for &(metric, value) in sums.others() {
+            self.additions.push(Addition {
+                entity: pod,
+                metric,
+                value,
+                like: None,
+            });
+        }
+        *sums = own;
+    }
+
+    fn container(
+        &mut self,
+        pod: Entity<'b>,
+        container: Entity<'b>,
+        joined: Option<&Joined<'b>>,
+        sums: &mut Sums,
+    ) {
+        let origin = self.origin(container);
+        let is_init = label(self.batch, container, self.labels.init).is_some();
+        let reading = self.read(container);
+        self.pod_key(pod, Some(container));
+        let rates = self.rates(container, &reading);
+        if origin != Origin::Api {
+            self.uptime(container);
+        }
+        for (output, rate) in rate_outputs().zip(rates) {
+            if let Some(rate) = rate {
+                sums.add(output, rate);
+            }
+        }
+        for output in [
+            Output::MemoryUsage,
+            Output::MemoryWorkingSet,
+            Output::MemoryRss,
+        ] {
+            if let Some(value) = reading.int(output) {
+                sums.add(output, value);
+            }
+        }
+        if let (Some(root), Some(logs)) = (reading.root_used, reading.logs_used) {
+            self.add_summed(
+                container,
+                Output::EphemeralUsage,
+                root.saturating_add(logs),
+                sums,
+            );
+        }
+        // Heapster never looked init containers up: no requests, no image, no restarts.
+        if joined.is_some() && origin != Origin::Kubelet && !is_init {
+            self.enrich(container, origin, &reading, sums);
+        }
+        self.others(container, &reading, is_init, sums);
+        self.set_labels(container, "pod_container", joined);
+    }
+
+    /// Requests and limits, 0 where unset; the image; how often it started.
+    fn enrich(
+        &mut self,
+        container: Entity<'b>,
+        origin: Origin,
+        reading: &Reading<'b>,
+        sums: &mut Sums,
+    ) {
+        let (requests, limits) = (reading.first, reading.second);
+        for (output, amount) in [
+            (Output::CpuRequest, requests.cpu),
+            (Output::CpuLimit, limits.cpu),
+            (Output::MemoryRequest, requests.memory),
+            (Output::MemoryLimit, limits.memory),
+            (Output::EphemeralRequest, requests.ephemeral),
+            (Output::EphemeralLimit, limits.ephemeral),
+        ] {
+            self.add_summed(container, output, amount.unwrap_or(0), sums);
+        }
+        if let (Origin::Both, Some(restarts)) = (origin, reading.restarts) {
+            self.add_summed(container, Output::RestartCount, restarts, sums);
+        }
+        if let Some(image) = self
+            .labels
+            .image
+            .and_then(|image| container.label_symbol(image))
+        {
+            self.edit
+                .set_label(container, self.labels.base_image, image);
+        }
+    }
+
+    /// Users' own metrics stand already; requests of other resources become metrics of their own.
+    fn others(
+        &mut self,
+        container: Entity<'b>,
+        reading: &Reading<'b>,
+        is_init: bool,
+        sums: &mut Sums,
+    ) {
+        for &(metric, value) in &reading.other {
+            let is_request = matches!(value, Value::Int(_));
+            if is_request && is_init {
+                continue;
+            }
+            if is_request {
+                self.additions.push(Addition {
+                    entity: container,
+                    metric,
+                    value,
+                    like: None,
+                });
+            }
+            sums.add_other(metric, value);
+        }
+    }
+
+    fn add_summed(&mut self, entity: Entity<'b>, output: Output, value: i64, sums: &mut Sums) {
+        self.add(entity, output, value);
+        sums.add(output, value);
+    }
+
+    fn origin(&self, entity: Entity<'b>) -> Origin {
+        let origin = self
+            .labels
+            .origin
+            .and_then(|name| entity.label_symbol(name));
+        match origin {
+            None => Origin::Kubelet,
+            Some(_) if origin == self.labels.kubelet => Origin::Kubelet,
+            Some(_) if origin == self.labels.api => Origin::Api,
+            Some(_) => Origin::Both,
+        }
+    }
+
+    /// Leaves the key of a pod's or container's rates in `self.key`.
+    fn pod_key(&mut self, pod: Entity<'b>, container: Option<Entity<'b>>) {
+        let labels = &self.labels;
+        self.key.clear();
+        self.key.push_str(self.batch.node().unwrap_or(""));
+        for part in [
+            label(self.batch, pod, labels.namespace_name),
+            label(self.batch, pod, labels.pod_name),
+        ] {
+            self.key.push('/');
+            self.key.push_str(part.unwrap_or(""));
+        }
+        if let Some(container) = container {
+            self.key.push('/');
+            self.key
+                .push_str(label(self.batch, container, labels.container_name).unwrap_or(""));
+        }
+    }
+}

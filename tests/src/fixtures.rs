@@ -1,0 +1,15 @@
+//! Real servers and the real program, started for one test and gone with it.
+//!
+//! A fixture that can't start fails its test and says which command helps; nothing is ever skipped.
+//! The simulated cluster is not here: it is a program of its own.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a fixture that can't start is a failed test"
+)]
+
+pub mod influxd;
+pub mod ports;
+pub mod process;

@@ -1,0 +1,40 @@
+#!/bin/bash
+# Installs what building and testing need and what is missing, and says what: the wasm target, and for
+# the tests a real influxd. `setup.sh build` leaves the tests' needs out.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+missing_influxd() {
+    die "the tests need a real InfluxDB 1.x server, and there is no \`influxd\`. $1
+  As root on Debian or Ubuntu:  apt-get install influxdb
+  Elsewhere: unpack an InfluxDB 1.x release and set MILLRACE_INFLUXD to the path of its influxd"
+}
+
+# Debian's package starts a service when it is installed. The tests start their own server on a free
+# port, so a policy file forbids that for as long as the installation takes.
+install_influxd() {
+    local policy=/usr/sbin/policy-rc.d
+    say "Installing influxdb by apt (60 MB on disk); the tests start it on free ports of their own, its service stays off"
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    apt-cache show influxdb >/dev/null 2>&1 || apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends influxdb ||
+        missing_influxd "The installation failed."
+    # Nor shall it start with the machine.
+    [ ! -d /run/systemd/system ] || systemctl disable --quiet influxdb || true
+}
+
+command -v cc >/dev/null || die "no C compiler found; \`apt-get install gcc libc6-dev\` installs one"
+tools/wasm-target.sh >/dev/null
+
+if [ "${1:-all}" = all ] && [ -z "${MILLRACE_INFLUXD:-}" ] && ! command -v influxd >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        install_influxd
+    else
+        missing_influxd "This user can't install it."
+    fi
+fi
+say "Everything that is needed is installed"
