@@ -394,10 +394,9 @@ impl Drop for Kubesim {
 }
 
 async fn set_failure(kubelet: &Kubelet, door: &Door, failure: Option<Failure>) {
-    let below = |failure: Option<Failure>| failure.is_some_and(Failure::is_below_http);
-    let was_below = below(kubelet.failure());
+    let was_below = kubelet.failure().is_some_and(Failure::is_below_http);
     kubelet.set_failure(failure);
-    if was_below || below(failure) {
+    if was_below || matches!(failure, Some(Failure::Refused | Failure::Reset)) {
         door.set_open(failure != Some(Failure::Refused)).await;
     }
 }

@@ -131,7 +131,7 @@ const PLAIN: [(&str, Failure); 27] = [
 ];
 
 impl Failure {
-    /// Whether it happens below HTTP, so that open connections must go when it comes and when it passes.
+    /// Whether it happens below HTTP, so that connections must be closed when it has passed.
     pub(super) fn is_below_http(self) -> bool {
         matches!(self, Self::Refused | Self::Reset | Self::Blackhole)
     }

@@ -129,10 +129,11 @@ fn duplicate_containers(tree: &mut Value) {
     });
 }
 
-/// Cuts in the middle of the last name but one.
+/// Cuts behind the first letter of a string near the middle. Names in our bodies contain no quotes.
 fn truncated(mut body: Vec<u8>) -> Vec<u8> {
-    let quote = body[..body.len() / 2].iter().rposition(|byte| *byte == b'"').unwrap_or(0);
-    body.truncate(quote + 2);
+    let quotes = body.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
+    let opening = quotes.step_by(2).take_while(|at| *at <= body.len() / 2).last();
+    body.truncate(opening.map_or(0, |at| at + 2));
     body
 }
 

@@ -462,7 +462,7 @@ mod tests {
                 }
                 before = (time, counted);
             }
-            assert_eq!(repeated, 36, "{place}: a sample each ten seconds");
+            assert!((35..=36).contains(&repeated), "{place}: a sample each ten seconds, {repeated} repeated");
         }
     }
 

@@ -414,9 +414,11 @@ const KIT_TABLE: [(&str, Seen, Check); 29] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failure_of_the_kit_is_seen_and_healed() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let sim = Kubesim::builder().size(2, 4, 2).frozen_at(AT);
-    let sim = sim.configure(|config| config.kubelet_port = 0).start().await.unwrap();
-    let client = client(&sim);
+    let sim = sim.start().await.unwrap();
+    // A pooled connection that was closed a moment ago would break instead of being refused.
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     let (url, other) = (format!("{}/stats/summary", sim.kubelet_url(0)), format!("{}/stats/summary", sim.kubelet_url(1)));
     let right = sim.summary(0, AT);
     for (name, seen, check) in KIT_TABLE {

@@ -187,7 +187,9 @@ impl World {
             let reset = self.schedule(42, bits, self.config.resets, 10.0).filter(|_| with_resets);
             [restart.map(|restart| restart.next(at)), reset.map(|reset| reset.next(at))]
         });
-        lives.into_iter().chain(containers).flatten().filter(|moment| *moment > at).min()
+        // Before the pod runs, its containers have nothing to restart.
+        let containers = containers.flatten().filter(|moment| *moment > pod.running_from);
+        lives.into_iter().flatten().chain(containers).filter(|moment| *moment > at).min()
     }
 
     /// The pod's name.
