@@ -45,11 +45,7 @@ pub struct Batch {
 
 impl Batch {
     pub(crate) fn new(cycle: Cycle, raw: wit::Batch) -> Self {
-        Self {
-            cycle,
-            raw,
-            asked: RefCell::default(),
-        }
+        Self { cycle, raw, asked: RefCell::default() }
     }
 
     /// The cycle this batch belongs to.
@@ -118,24 +114,14 @@ impl Batch {
     pub fn text(&self, symbol: Symbol) -> &str {
         let ends = &self.raw.symbols.ends;
         let range = span(ends, symbol.0 as usize);
-        self.raw
-            .symbols
-            .text
-            .get(range)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or("")
+        self.raw.symbols.text.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
     /// The metric of this name, if the batch has it.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<Metric> {
         let symbol = self.symbol(name)?;
-        self.raw
-            .metrics
-            .name
-            .iter()
-            .position(|&other| other == symbol.0)
-            .map(|row| Metric(row as u32))
+        self.raw.metrics.name.iter().position(|&other| other == symbol.0).map(|row| Metric(row as u32))
     }
 
     /// All metrics of the batch.
@@ -146,39 +132,27 @@ impl Batch {
     /// A metric's name.
     #[must_use]
     pub fn metric_name(&self, metric: Metric) -> &str {
-        self.raw
-            .metrics
-            .name
-            .get(metric.index())
-            .map_or("", |&name| self.text(Symbol(name)))
+        self.raw.metrics.name.get(metric.index()).map_or("", |&name| self.text(Symbol(name)))
     }
 
     /// Whether a metric is a gauge or cumulative.
     #[must_use]
     pub fn metric_kind(&self, metric: Metric) -> Kind {
-        self.raw
-            .metrics
-            .kind
-            .get(metric.index())
-            .and_then(|&byte| Kind::from_byte(byte))
-            .unwrap_or(Kind::Gauge)
+        self.raw.metrics.kind.get(metric.index()).and_then(|&byte| Kind::from_byte(byte)).unwrap_or(Kind::Gauge)
     }
 
     /// Whether a metric is integer or float.
     #[must_use]
     pub fn metric_type(&self, metric: Metric) -> ValueType {
         let byte = self.raw.metrics.value.get(metric.index());
-        byte.and_then(|&byte| ValueType::from_byte(byte))
-            .unwrap_or(ValueType::Int)
+        byte.and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
     }
 
     fn search(&self, string: &str) -> Option<Symbol> {
         let (text, mut start) = (&self.raw.symbols.text, 0);
         for (id, &end) in self.raw.symbols.ends.iter().enumerate() {
             // The length first: it tells nearly all others apart without touching the text.
-            if (end - start) as usize == string.len()
-                && &text[start as usize..end as usize] == string.as_bytes()
-            {
+            if (end - start) as usize == string.len() && &text[start as usize..end as usize] == string.as_bytes() {
                 return Some(Symbol(id as u32));
             }
             start = end;
@@ -217,8 +191,7 @@ impl<'a> Entity<'a> {
     /// The value of one label.
     #[must_use]
     pub fn label(self, name: &str) -> Option<&'a str> {
-        self.label_symbol(self.batch.symbol(name)?)
-            .map(|symbol| self.batch.text(symbol))
+        self.label_symbol(self.batch.symbol(name)?).map(|symbol| self.batch.text(symbol))
     }
 
     /// The value of one label, both as symbols: for loops over many entities.
@@ -226,45 +199,34 @@ impl<'a> Entity<'a> {
     pub fn label_symbol(self, name: Symbol) -> Option<Symbol> {
         let entities = &self.batch.raw.entities;
         let range = span(&entities.label_ends, self.index());
-        let at = entities.label_names[range.clone()]
-            .iter()
-            .position(|&other| other == name.0)?;
+        let at = entities.label_names[range.clone()].iter().position(|&other| other == name.0)?;
         Some(Symbol(entities.label_values[range.start + at]))
     }
 
     /// Names and values of all its labels, as symbols.
     pub fn label_symbols(self) -> impl Iterator<Item = (Symbol, Symbol)> + use<'a> {
         let entities = &self.batch.raw.entities;
-        span(&entities.label_ends, self.index()).map(move |at| {
-            (
-                Symbol(entities.label_names[at]),
-                Symbol(entities.label_values[at]),
-            )
-        })
+        span(&entities.label_ends, self.index())
+            .map(move |at| (Symbol(entities.label_names[at]), Symbol(entities.label_values[at])))
     }
 
     /// Names and values of all its labels.
     pub fn labels(self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let batch = self.batch;
-        self.label_symbols()
-            .map(move |(name, value)| (batch.text(name), batch.text(value)))
+        self.label_symbols().map(move |(name, value)| (batch.text(name), batch.text(value)))
     }
 
     /// Its points.
     pub fn points(self) -> impl Iterator<Item = Point<'a>> + use<'a> {
         let batch = self.batch;
-        span(&batch.raw.entities.point_ends, self.index()).map(move |row| Point {
-            batch,
-            row: row as u32,
-        })
+        span(&batch.raw.entities.point_ends, self.index()).map(move |row| Point { batch, row: row as u32 })
     }
 
     /// The point of one metric that has no labels of its own.
     #[must_use]
     pub fn point(self, metric: &str) -> Option<Point<'a>> {
         let metric = self.batch.metric(metric)?;
-        self.points()
-            .find(|point| point.metric() == metric && !point.is_labelled())
+        self.points().find(|point| point.metric() == metric && !point.is_labelled())
     }
 
     /// The value of one metric without own labels, if it is an integer.
@@ -323,12 +285,7 @@ impl<'a> Point<'a> {
     #[must_use]
     pub fn measured_at(self) -> Option<i64> {
         let at = self.at();
-        (at != UNKNOWN_AT).then(|| {
-            self.batch
-                .raw
-                .base
-                .saturating_add(i64::from(at) * 1_000_000)
-        })
+        (at != UNKNOWN_AT).then(|| self.batch.raw.base.saturating_add(i64::from(at) * 1_000_000))
     }
 
     /// The time of measurement as the column holds it, for handing on to added points.
@@ -351,29 +308,20 @@ impl<'a> Point<'a> {
     /// Its own labels.
     pub fn labels(self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let (batch, sets) = (self.batch, &self.batch.raw.label_sets);
-        span(&sets.ends, self.label_set()).map(move |at| {
-            (
-                batch.text(Symbol(sets.names[at])),
-                batch.text(Symbol(sets.values[at])),
-            )
-        })
+        span(&sets.ends, self.label_set())
+            .map(move |at| (batch.text(Symbol(sets.names[at])), batch.text(Symbol(sets.values[at]))))
     }
 
     /// The value of one of its own labels.
     #[must_use]
     pub fn label(self, name: &str) -> Option<&'a str> {
-        self.labels()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.labels().find_map(|(key, value)| (key == name).then_some(value))
     }
 }
 
 /// `ends[row-1]..ends[row]`.
 pub(crate) fn span(ends: &[u32], row: usize) -> std::ops::Range<usize> {
     let end = ends.get(row).copied().unwrap_or(0) as usize;
-    let start = if row == 0 {
-        0
-    } else {
-        ends.get(row - 1).copied().unwrap_or(0) as usize
-    };
+    let start = if row == 0 { 0 } else { ends.get(row - 1).copied().unwrap_or(0) as usize };
     start.min(end)..end
 }

@@ -97,12 +97,7 @@ impl Edit {
     }
 
     /// Sets a label of an entity, whether it had it or not.
-    pub fn set_label<'t>(
-        &mut self,
-        entity: Entity<'_>,
-        name: impl Into<Text<'t>>,
-        value: impl Into<Text<'t>>,
-    ) {
+    pub fn set_label<'t>(&mut self, entity: Entity<'_>, name: impl Into<Text<'t>>, value: impl Into<Text<'t>>) {
         let (name, value) = (self.symbol(name), self.symbol(value));
         self.relabel(entity, name.0, value.0);
     }
@@ -130,14 +125,8 @@ impl Edit {
             Text::Own(text) => text,
         };
         let hash = self.hasher.hash_one(text);
-        let (bytes, ends, hasher) = (
-            &mut self.raw.new_symbols.text,
-            &mut self.raw.new_symbols.ends,
-            &self.hasher,
-        );
-        if let Some(&row) = self.index.find(hash, |&row| {
-            bytes[span(ends, row as usize)] == *text.as_bytes()
-        }) {
+        let (bytes, ends, hasher) = (&mut self.raw.new_symbols.text, &mut self.raw.new_symbols.ends, &self.hasher);
+        if let Some(&row) = self.index.find(hash, |&row| bytes[span(ends, row as usize)] == *text.as_bytes()) {
             return Symbol(self.symbols + row);
         }
         let row = ends.len() as u32;
@@ -153,13 +142,7 @@ impl Edit {
     /// The metric of a descriptor, added once. Ask once an edit, not once a point.
     pub fn metric(&mut self, descriptor: Descriptor<'_>) -> Metric {
         let name = self.symbol(descriptor.name);
-        if let Some(row) = self
-            .raw
-            .new_metrics
-            .name
-            .iter()
-            .position(|&other| other == name.0)
-        {
+        if let Some(row) = self.raw.new_metrics.name.iter().position(|&other| other == name.0) {
             return Metric(self.metrics + row as u32);
         }
         let unit = self.symbol(descriptor.unit);
@@ -194,25 +177,13 @@ impl Edit {
 
     /// Adds a point to an entity of the batch, measured when `like` was: a rate, a share, a copy
     /// under another name.
-    pub fn add_measured(
-        &mut self,
-        entity: Entity<'_>,
-        metric: Metric,
-        value: impl Into<Value>,
-        like: Point<'_>,
-    ) {
+    pub fn add_measured(&mut self, entity: Entity<'_>, metric: Metric, value: impl Into<Value>, like: Point<'_>) {
         self.add_row(entity, metric, 0, like.at(), value.into());
     }
 
     /// Adds a point with labels of its own; `labels` from [`Edit::label_set`] or
     /// [`Point::label_set`].
-    pub fn add_labelled(
-        &mut self,
-        entity: Entity<'_>,
-        metric: Metric,
-        labels: usize,
-        value: impl Into<Value>,
-    ) {
+    pub fn add_labelled(&mut self, entity: Entity<'_>, metric: Metric, labels: usize, value: impl Into<Value>) {
         self.add_row(entity, metric, labels, UNKNOWN_AT, value.into());
     }
 
@@ -227,9 +198,7 @@ impl Edit {
         entities.level.push(level as u8);
         entities.started_at.push(0);
         entities.label_ends.push(entities.label_names.len() as u32);
-        entities
-            .point_ends
-            .push(self.raw.new_points.metric.len() as u32);
+        entities.point_ends.push(self.raw.new_points.metric.len() as u32);
         NewEntity { edit: self }
     }
 
@@ -239,19 +208,8 @@ impl Edit {
         self.raw.relabel_value.push(value);
     }
 
-    fn add_row(
-        &mut self,
-        entity: Entity<'_>,
-        metric: Metric,
-        labels: usize,
-        at: i32,
-        value: Value,
-    ) {
-        self.sorted &= self
-            .raw
-            .added_entity
-            .last()
-            .is_none_or(|&last| last <= entity.row);
+    fn add_row(&mut self, entity: Entity<'_>, metric: Metric, labels: usize, at: i32, value: Value) {
+        self.sorted &= self.raw.added_entity.last().is_none_or(|&last| last <= entity.row);
         self.raw.added_entity.push(entity.row);
         let bits = value.bits_as(self.value_type(metric));
         push(&mut self.raw.added, metric, labels, at, bits);
@@ -262,8 +220,7 @@ impl Edit {
             None => self.old_types.get(metric.index()),
             Some(row) => self.raw.new_metrics.value.get(row),
         };
-        byte.and_then(|&byte| ValueType::from_byte(byte))
-            .unwrap_or(ValueType::Int)
+        byte.and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
     }
 
     /// The columns that go to the host.
@@ -324,34 +281,16 @@ fn push(points: &mut wit::Points, metric: Metric, labels: usize, at: i32, bits: 
 }
 
 fn empty() -> wit::Edit {
-    let points = || wit::Points {
-        metric: vec![],
-        labels: vec![],
-        at: vec![],
-        bits: vec![],
-    };
+    let points = || wit::Points { metric: vec![], labels: vec![], at: vec![], bits: vec![] };
     wit::Edit {
         keep_entities: vec![],
         keep_points: vec![],
         relabel_entity: vec![],
         relabel_name: vec![],
         relabel_value: vec![],
-        new_symbols: wit::Symbols {
-            text: vec![],
-            ends: vec![],
-        },
-        new_metrics: wit::Metrics {
-            name: vec![],
-            unit: vec![],
-            kind: vec![],
-            value: vec![],
-            merge: vec![],
-        },
-        new_label_sets: wit::LabelSets {
-            ends: vec![],
-            names: vec![],
-            values: vec![],
-        },
+        new_symbols: wit::Symbols { text: vec![], ends: vec![] },
+        new_metrics: wit::Metrics { name: vec![], unit: vec![], kind: vec![], value: vec![], merge: vec![] },
+        new_label_sets: wit::LabelSets { ends: vec![], names: vec![], values: vec![] },
         new_entities: wit::Entities {
             level: vec![],
             label_ends: vec![],

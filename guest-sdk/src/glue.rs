@@ -34,8 +34,7 @@ impl<R: Rule> Slot<R> {
         log_panics();
         let settings = serde_json::from_str(if settings.is_empty() { "{}" } else { settings })
             .map_err(|error| wit::Error::Settings(error.to_string()))?;
-        let rule = R::configure(settings)
-            .map_err(|refusal| wit::Error::Settings(refusal.reason().to_owned()))?;
+        let rule = R::configure(settings).map_err(|refusal| wit::Error::Settings(refusal.reason().to_owned()))?;
         *self.0.borrow_mut() = Some(rule);
         Ok(())
     }
@@ -49,8 +48,7 @@ impl<R: Rule> Slot<R> {
         let rule = slot.as_mut().ok_or_else(not_configured)?;
         let batch = Batch::new(cycle, batch);
         let mut edit = Edit::for_batch(&batch);
-        rule.process(&batch, &mut edit)
-            .map_err(|refusal| wit::Error::Batch(refusal.reason().to_owned()))?;
+        rule.process(&batch, &mut edit).map_err(|refusal| wit::Error::Batch(refusal.reason().to_owned()))?;
         Ok(edit.into_wit())
     }
 
@@ -62,8 +60,7 @@ impl<R: Rule> Slot<R> {
         let mut slot = self.0.borrow_mut();
         let rule = slot.as_mut().ok_or_else(not_configured)?;
         let mut edit = Edit::for_totals();
-        rule.finish(&cycle, &mut edit)
-            .map_err(|refusal| wit::Error::Batch(refusal.reason().to_owned()))?;
+        rule.finish(&cycle, &mut edit).map_err(|refusal| wit::Error::Batch(refusal.reason().to_owned()))?;
         Ok(edit.into_wit())
     }
 }

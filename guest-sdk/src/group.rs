@@ -34,31 +34,14 @@ impl<V: Default> GroupBy<V> {
     /// Groups by these labels.
     #[must_use]
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Self {
-        let labels = labels
-            .iter()
-            .map(|label| label.as_ref().to_owned())
-            .collect();
-        Self {
-            labels,
-            known: HashMap::new(),
-            values: Vec::new(),
-        }
+        let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        Self { labels, known: HashMap::new(), values: Vec::new() }
     }
 
     /// Looks the labels up in one batch, so that each entity costs a comparison of symbols.
     pub fn batch<'g, 'b>(&'g mut self, batch: &'b Batch) -> BatchGroups<'g, 'b, V> {
-        let names = self
-            .labels
-            .iter()
-            .map(|label| batch.symbol(label))
-            .collect();
-        BatchGroups {
-            groups: self,
-            batch,
-            names,
-            seen: HashMap::new(),
-            key: Vec::new(),
-        }
+        let names = self.labels.iter().map(|label| batch.symbol(label)).collect();
+        BatchGroups { groups: self, batch, names, seen: HashMap::new(), key: Vec::new() }
     }
 
     /// How many groups there are.
@@ -78,8 +61,7 @@ impl<V: Default> GroupBy<V> {
         let mut values: Vec<Option<V>> = self.values.drain(..).map(Some).collect();
         let mut keys: Vec<(Vec<Box<str>>, usize)> = self.known.drain().collect();
         keys.sort_unstable();
-        keys.into_iter()
-            .filter_map(move |(key, at)| Some((key, values.get_mut(at)?.take()?)))
+        keys.into_iter().filter_map(move |(key, at)| Some((key, values.get_mut(at)?.take()?)))
     }
 }
 
@@ -99,11 +81,7 @@ impl<V: Default> BatchGroups<'_, '_, V> {
     /// that has none of the labels belongs to no group.
     pub fn of(&mut self, entity: Entity<'_>) -> Option<&mut V> {
         self.key.clear();
-        self.key.extend(
-            self.names
-                .iter()
-                .map(|name| name.and_then(|name| entity.label_symbol(name))),
-        );
+        self.key.extend(self.names.iter().map(|name| name.and_then(|name| entity.label_symbol(name))));
         if self.key.iter().all(Option::is_none) {
             return None;
         }
@@ -116,11 +94,8 @@ impl<V: Default> BatchGroups<'_, '_, V> {
 
     fn meet(&mut self) -> usize {
         let batch = self.batch;
-        let strings: Vec<Box<str>> = self
-            .key
-            .iter()
-            .map(|symbol| symbol.map_or("", |symbol| batch.text(symbol)).into())
-            .collect();
+        let strings: Vec<Box<str>> =
+            self.key.iter().map(|symbol| symbol.map_or("", |symbol| batch.text(symbol)).into()).collect();
         let groups = &mut *self.groups;
         let next = groups.values.len();
         let at = *groups.known.entry(strings).or_insert(next);

@@ -95,13 +95,11 @@ macro_rules! register_rule {
                 ) -> Result<$crate::wit::Edit, $crate::wit::Error> {
                     RULE.with(|slot| slot.process(cycle, batch))
                 }
-                fn finish(
-                    cycle: $crate::wit::Cycle,
-                ) -> Result<$crate::wit::Edit, $crate::wit::Error> {
+                fn finish(cycle: $crate::wit::Cycle) -> Result<$crate::wit::Edit, $crate::wit::Error> {
                     RULE.with(|slot| slot.finish(cycle))
                 }
             }
-    $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
+            $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
         };
     };
 }

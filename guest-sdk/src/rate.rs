@@ -62,10 +62,7 @@ impl<const SLOTS: usize> Rates<SLOTS> {
     /// Nothing remembered.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            entities: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-        }
+        Self { entities: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
     /// How many entities are remembered.
@@ -87,11 +84,7 @@ impl<const SLOTS: usize> Rates<SLOTS> {
         let hasher = &self.hasher;
         let baseline = self
             .entities
-            .entry(
-                hash,
-                |known| *known.key == *key,
-                |known| hasher.hash_one(&*known.key),
-            )
+            .entry(hash, |known| *known.key == *key, |known| hasher.hash_one(&*known.key))
             .or_insert_with(|| Baseline {
                 key: key.into(),
                 started_at,
@@ -110,8 +103,7 @@ impl<const SLOTS: usize> Rates<SLOTS> {
 
     /// Forgets entities without a sample in the last three cycles. Call it in `finish`.
     pub fn purge(&mut self, cycle: u64) {
-        self.entities
-            .retain(|known| cycle.saturating_sub(known.cycle) < KEEP_CYCLES);
+        self.entities.retain(|known| cycle.saturating_sub(known.cycle) < KEEP_CYCLES);
     }
 }
 
@@ -125,21 +117,14 @@ impl<const SLOTS: usize> EntityRates<'_, SLOTS> {
     /// Takes a sample of counter `slot`, measured at `at` ns by the node's own clock; answers how
     /// much it rose since the last one. `None` for the first sample, and wherever there is no rate.
     pub fn sample(&mut self, slot: usize, at: i64, value: i64) -> Option<Change> {
-        let (last_at, last) = (
-            self.baseline.at.get_mut(slot)?,
-            &mut self.baseline.value[slot],
-        );
+        let (last_at, last) = (self.baseline.at.get_mut(slot)?, &mut self.baseline.value[slot]);
         if *last_at == at {
             return None;
         }
-        let (before_at, before) = (
-            std::mem::replace(last_at, at),
-            std::mem::replace(last, value),
-        );
+        let (before_at, before) = (std::mem::replace(last_at, at), std::mem::replace(last, value));
         let elapsed_ns = at.checked_sub(before_at)?;
         let delta = value.checked_sub(before)?;
-        (before_at != i64::MIN && elapsed_ns > 0 && delta >= 0)
-            .then_some(Change { delta, elapsed_ns })
+        (before_at != i64::MIN && elapsed_ns > 0 && delta >= 0).then_some(Change { delta, elapsed_ns })
     }
 }
 
@@ -152,39 +137,19 @@ mod tests {
     #[test]
     fn a_rate_needs_two_samples_whose_time_advances() {
         let mut rates = Rates::<1>::new();
-        let mut sample = |cycle, started, at, value| {
-            rates
-                .entity("a", cycle, started)
-                .sample(0, at, value)
-                .map(Change::per_second)
-        };
+        let mut sample =
+            |cycle, started, at, value| rates.entity("a", cycle, started).sample(0, at, value).map(Change::per_second);
         assert_eq!(sample(1, 7, S, 100), None, "first");
         assert_eq!(sample(2, 7, 11 * S, 200), Some(10.0), "second");
         assert_eq!(sample(3, 7, 11 * S, 250), None, "time stood still");
-        assert_eq!(
-            sample(4, 7, 21 * S, 300),
-            Some(10.0),
-            "the old baseline still counts"
-        );
+        assert_eq!(sample(4, 7, 21 * S, 300), Some(10.0), "the old baseline still counts");
         assert_eq!(sample(5, 7, 31 * S, 10), None, "fell");
-        assert_eq!(
-            sample(6, 7, 41 * S, 20),
-            Some(1.0),
-            "the newest sample is the baseline"
-        );
+        assert_eq!(sample(6, 7, 41 * S, 20), Some(1.0), "the newest sample is the baseline");
         assert_eq!(sample(7, 8, 51 * S, 90), None, "started anew");
-        assert_eq!(
-            sample(9, 8, 71 * S, 110),
-            Some(1.0),
-            "a missed cycle is bridged"
-        );
+        assert_eq!(sample(9, 8, 71 * S, 110), Some(1.0), "a missed cycle is bridged");
         assert_eq!(sample(13, 8, 91 * S, 130), None, "more than three are not");
         assert_eq!(sample(14, 8, 81 * S, 140), None, "time went back");
-        assert_eq!(
-            sample(15, 8, 91 * S, 150),
-            Some(1.0),
-            "and counts from there"
-        );
+        assert_eq!(sample(15, 8, 91 * S, 150), Some(1.0), "and counts from there");
     }
 
     #[test]
@@ -198,18 +163,8 @@ mod tests {
 
     #[test]
     fn millicores_are_cut_not_rounded() {
-        let change = Change {
-            delta: 1_999_999,
-            elapsed_ns: S,
-        };
+        let change = Change { delta: 1_999_999, elapsed_ns: S };
         assert_eq!(change.millis(), 1);
-        assert_eq!(
-            Change {
-                delta: i64::MAX,
-                elapsed_ns: 1000 * S
-            }
-            .millis(),
-            i64::MAX / S
-        );
+        assert_eq!(Change { delta: i64::MAX, elapsed_ns: 1000 * S }.millis(), i64::MAX / S);
     }
 }

@@ -13,22 +13,9 @@ pub fn batch(node: &str) -> BatchRows {
         cycle: cycle(1),
         node: node.to_owned(),
         strings: Vec::new(),
-        symbols: wit::Symbols {
-            text: vec![],
-            ends: vec![],
-        },
-        metrics: wit::Metrics {
-            name: vec![],
-            unit: vec![],
-            kind: vec![],
-            value: vec![],
-            merge: vec![],
-        },
-        sets: wit::LabelSets {
-            ends: vec![0],
-            names: vec![],
-            values: vec![],
-        },
+        symbols: wit::Symbols { text: vec![], ends: vec![] },
+        metrics: wit::Metrics { name: vec![], unit: vec![], kind: vec![], value: vec![], merge: vec![] },
+        sets: wit::LabelSets { ends: vec![0], names: vec![], values: vec![] },
         entities: wit::Entities {
             level: vec![],
             label_ends: vec![],
@@ -37,12 +24,7 @@ pub fn batch(node: &str) -> BatchRows {
             started_at: vec![],
             point_ends: vec![],
         },
-        points: wit::Points {
-            metric: vec![],
-            labels: vec![],
-            at: vec![],
-            bits: vec![],
-        },
+        points: wit::Points { metric: vec![], labels: vec![], at: vec![], bits: vec![] },
     }
 }
 
@@ -50,13 +32,7 @@ pub fn batch(node: &str) -> BatchRows {
 #[must_use]
 pub fn cycle(number: u64) -> Cycle {
     const MINUTE: i64 = 60_000_000_000;
-    Cycle {
-        number,
-        time: number as i64 * MINUTE,
-        window: MINUTE,
-        nodes_asked: 1,
-        nodes_answered: 1,
-    }
+    Cycle { number, time: number as i64 * MINUTE, window: MINUTE, nodes_asked: 1, nodes_answered: 1 }
 }
 
 /// A batch under construction. Labels and points go to the entity opened last.
@@ -90,12 +66,8 @@ impl BatchRows {
         }
         self.entities.level.push(level as u8);
         self.entities.started_at.push(0);
-        self.entities
-            .label_ends
-            .push(self.entities.label_names.len() as u32);
-        self.entities
-            .point_ends
-            .push(self.points.metric.len() as u32);
+        self.entities.label_ends.push(self.entities.label_names.len() as u32);
+        self.entities.point_ends.push(self.points.metric.len() as u32);
         self
     }
 
@@ -122,13 +94,7 @@ impl BatchRows {
 
     /// Any point: with labels of its own, and the time it was measured, ms after the epoch.
     #[must_use]
-    pub fn point(
-        mut self,
-        metric: &str,
-        labels: &[(&str, &str)],
-        at_ms: Option<i32>,
-        value: Value,
-    ) -> Self {
+    pub fn point(mut self, metric: &str, labels: &[(&str, &str)], at_ms: Option<i32>, value: Value) -> Self {
         let (value, bits) = match value {
             Value::Int(value) => (ValueType::Int, value.cast_unsigned()),
             Value::Float(value) => (ValueType::Float, value.to_bits()),
@@ -230,9 +196,7 @@ fn rows(batch: &wit::Batch, edit: &wit::Edit) -> Vec<String> {
             continue;
         }
         let mut labels = names.labels(&batch.entities, row);
-        for change in
-            (0..edit.relabel_entity.len()).filter(|&at| edit.relabel_entity[at] as usize == row)
-        {
+        for change in (0..edit.relabel_entity.len()).filter(|&at| edit.relabel_entity[at] as usize == row) {
             let name = names.symbol(edit.relabel_name[change]);
             if edit.relabel_value[change] == u32::MAX {
                 labels.remove(&name);
@@ -246,17 +210,12 @@ fn rows(batch: &wit::Batch, edit: &wit::Edit) -> Vec<String> {
                 rows.push(format!("{head} {}", names.point(&batch.points, point)));
             }
         }
-        for point in
-            (0..edit.added_entity.len()).filter(|&at| edit.added_entity[at] as usize == row)
-        {
+        for point in (0..edit.added_entity.len()).filter(|&at| edit.added_entity[at] as usize == row) {
             rows.push(format!("{head} {}", names.point(&edit.added, point)));
         }
     }
     for row in 0..edit.new_entities.level.len() {
-        let head = names.head(
-            edit.new_entities.level[row],
-            &names.labels(&edit.new_entities, row),
-        );
+        let head = names.head(edit.new_entities.level[row], &names.labels(&edit.new_entities, row));
         for point in span(&edit.new_entities.point_ends, row) {
             rows.push(format!("{head} {}", names.point(&edit.new_points, point)));
         }
@@ -282,12 +241,7 @@ impl Names<'_> {
 
     fn labels(&self, entities: &wit::Entities, row: usize) -> BTreeMap<String, String> {
         span(&entities.label_ends, row)
-            .map(|at| {
-                (
-                    self.symbol(entities.label_names[at]),
-                    self.symbol(entities.label_values[at]),
-                )
-            })
+            .map(|at| (self.symbol(entities.label_names[at]), self.symbol(entities.label_values[at])))
             .collect()
     }
 
@@ -297,10 +251,7 @@ impl Names<'_> {
             Some(level) => format!("{level:?}").to_lowercase(),
             None => format!("level {level}"),
         };
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{level} {{{}}}", labels.join(","))
     }
 
@@ -317,11 +268,7 @@ impl Names<'_> {
             Value::Int(value) => value.to_string(),
             Value::Float(value) => format!("{value:?}"),
         };
-        format!(
-            "{}{} = {value}",
-            self.symbol(metrics.name[metric]),
-            self.own_labels(points.labels[row])
-        )
+        format!("{}{} = {value}", self.symbol(metrics.name[metric]), self.own_labels(points.labels[row]))
     }
 
     fn own_labels(&self, set: u32) -> String {
@@ -334,13 +281,7 @@ impl Names<'_> {
             Some(row) => (&self.edit.new_label_sets, row),
         };
         let labels: Vec<String> = span(&sets.ends, row)
-            .map(|at| {
-                format!(
-                    "{}={}",
-                    self.symbol(sets.names[at]),
-                    self.symbol(sets.values[at])
-                )
-            })
+            .map(|at| format!("{}={}", self.symbol(sets.names[at]), self.symbol(sets.values[at])))
             .collect();
         format!("{{{}}}", labels.join(","))
     }

@@ -105,11 +105,7 @@ impl Value {
             (Self::Float(value), ValueType::Int) => (value as i64).cast_unsigned(),
             (value, ValueType::Float) => {
                 let float = value.as_f64();
-                if float.is_finite() {
-                    float.to_bits()
-                } else {
-                    0
-                }
+                if float.is_finite() { float.to_bits() } else { 0 }
             }
         }
     }
@@ -146,25 +142,13 @@ impl<'a> Descriptor<'a> {
     /// An integer gauge that sums.
     #[must_use]
     pub const fn gauge(name: &'a str, unit: &'a str) -> Self {
-        Self {
-            name,
-            unit,
-            kind: Kind::Gauge,
-            value: ValueType::Int,
-            merge: Merge::Sum,
-        }
+        Self { name, unit, kind: Kind::Gauge, value: ValueType::Int, merge: Merge::Sum }
     }
 
     /// An integer counter that sums.
     #[must_use]
     pub const fn cumulative(name: &'a str, unit: &'a str) -> Self {
-        Self {
-            name,
-            unit,
-            kind: Kind::Cumulative,
-            value: ValueType::Int,
-            merge: Merge::Sum,
-        }
+        Self { name, unit, kind: Kind::Cumulative, value: ValueType::Int, merge: Merge::Sum }
     }
 
     /// The same with float values.

@@ -2,14 +2,7 @@
 //! benches do.
 
 /// The generated code.
-#[allow(
-    missing_docs,
-    unsafe_code,
-    clippy::all,
-    clippy::pedantic,
-    unused_qualifications,
-    rust_2018_idioms
-)]
+#[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic, unused_qualifications, rust_2018_idioms)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
@@ -21,7 +14,6 @@ pub mod bindings {
 
 pub use bindings::export;
 pub use bindings::exports::millrace::rule::rule::{
-    Batch, Cycle, Description, Edit, Entities, Error, Guest, LabelSets, Metrics, Origin, Points,
-    Symbols,
+    Batch, Cycle, Description, Edit, Entities, Error, Guest, LabelSets, Metrics, Origin, Points, Symbols,
 };
 pub use bindings::millrace::rule::host;

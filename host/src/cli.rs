@@ -131,8 +131,7 @@ fn start(args: RunArgs, given: Vec<Given>) -> ExitCode {
         live: args.live,
         log_json: args.log_format == LogFormat::Json,
     };
-    let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real())
-    else {
+    let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real()) else {
         return ExitCode::from(EXIT_CONFIG);
     };
     start_logging(options.log_json);
@@ -157,15 +156,9 @@ fn load(inputs: &Inputs, outside: &Outside) -> Option<Loaded> {
 /// Log lines go to standard error; `RUST_LOG` says which.
 fn start_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (a test) keeps the first one's.
-    let _ = if json {
-        lines.json().flatten_event(true).try_init()
-    } else {
-        lines.try_init()
-    };
+    let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.try_init() };
 }
 
 /// Takes Heapster's flags out and reads the rest.
@@ -174,9 +167,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
     let name = args.next().unwrap_or_else(|| OsString::from("millrace"));
     let (given, mut rest) = flags::split(args);
     let first = rest.first().map(OsString::as_os_str);
-    let asks = ["-h", "--help", "-V", "--version"]
-        .iter()
-        .any(|word| first == Some(OsStr::new(word)));
+    let asks = ["-h", "--help", "-V", "--version"].iter().any(|word| first == Some(OsStr::new(word)));
     // An unchanged Heapster manifest names no verb.
     if !asks && first.is_none_or(|word| word.as_encoded_bytes().starts_with(b"-")) {
         rest.insert(0, OsString::from("run"));
@@ -189,16 +180,10 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
 fn usage(error: &clap::Error) -> ExitCode {
     // The output may be closed; there is nobody to tell then.
     let _ = error.print();
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ExitCode::SUCCESS;
     }
-    let wrong = error
-        .get(ContextKind::InvalidArg)
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     if let (ErrorKind::UnknownArgument, Some(near)) = (error.kind(), flags::suggestion(&wrong)) {
         print_error(&format!("Heapster had a flag --{near}"));
     }
@@ -247,12 +232,8 @@ mod tests {
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<(Verb, usize), ErrorKind> {
-        let args = std::iter::once("/heapster")
-            .chain(args.iter().copied())
-            .map(OsString::from);
-        parse(args)
-            .map(|(verb, given)| (verb, given.len()))
-            .map_err(|error| error.kind())
+        let args = std::iter::once("/heapster").chain(args.iter().copied()).map(OsString::from);
+        parse(args).map(|(verb, given)| (verb, given.len())).map_err(|error| error.kind())
     }
 
     #[test]
@@ -269,49 +250,18 @@ mod tests {
 
     #[test]
     fn verbs_take_both_kinds_of_flags() {
-        let (verb, given) = parsed(&[
-            "run",
-            "--sink=log",
-            "--cycles",
-            "3",
-            "--back-to-back",
-            "--log-format",
-            "json",
-            "--live",
-        ])
-        .unwrap();
-        let Verb::Run(args) = verb else {
-            panic!("{verb:?}")
-        };
+        let (verb, given) =
+            parsed(&["run", "--sink=log", "--cycles", "3", "--back-to-back", "--log-format", "json", "--live"])
+                .unwrap();
+        let Verb::Run(args) = verb else { panic!("{verb:?}") };
         assert_eq!(
-            (
-                args.cycles,
-                args.back_to_back,
-                args.live,
-                args.log_format,
-                given
-            ),
+            (args.cycles, args.back_to_back, args.live, args.log_format, given),
             (Some(3), true, true, LogFormat::Json, 1)
         );
-        assert!(matches!(
-            parsed(&["check", "--sink=log"]),
-            Ok((Verb::Check(_), 1))
-        ));
-        assert!(matches!(
-            parsed(&["--sink=log", "convert"]),
-            Ok((Verb::Convert(_), 1))
-        ));
-        assert_eq!(
-            parsed(&["--version"]).unwrap_err(),
-            ErrorKind::DisplayVersion
-        );
-        assert_eq!(
-            parsed(&["run", "--cycles", "0"]).unwrap_err(),
-            ErrorKind::ValueValidation
-        );
-        assert_eq!(
-            parsed(&["--metric-resolutoin=5s"]).unwrap_err(),
-            ErrorKind::UnknownArgument
-        );
+        assert!(matches!(parsed(&["check", "--sink=log"]), Ok((Verb::Check(_), 1))));
+        assert!(matches!(parsed(&["--sink=log", "convert"]), Ok((Verb::Convert(_), 1))));
+        assert_eq!(parsed(&["--version"]).unwrap_err(), ErrorKind::DisplayVersion);
+        assert_eq!(parsed(&["run", "--cycles", "0"]).unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parsed(&["--metric-resolutoin=5s"]).unwrap_err(), ErrorKind::UnknownArgument);
     }
 }

@@ -27,8 +27,7 @@ pub use rules::RulesConfig;
 pub use secret::Secret;
 pub use sink::SinkConfig;
 pub use source::{
-    AddressOverrides, ApiServer, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName,
-    SourceConfig,
+    AddressOverrides, ApiServer, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName, SourceConfig,
 };
 
 use fields::Fields;
@@ -66,9 +65,7 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082),
-        }
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082) }
     }
 }
 
@@ -123,17 +120,13 @@ pub fn load(inputs: &Inputs, outside: &Outside) -> Result<Loaded, Refused> {
     apply_flags(&mut config, &inputs.flags, outside, &problems);
     apply_options(&mut config, inputs, &problems);
     check_together(&config, &problems);
-    problems
-        .into_warnings()
-        .map(|warnings| Loaded { config, warnings })
+    problems.into_warnings().map(|warnings| Loaded { config, warnings })
 }
 
 /// The file's text: the named one, or the default one where no flag says anything.
 fn text(inputs: &Inputs, outside: &Outside) -> Result<Option<String>, String> {
-    let read = |path: &Path| {
-        (outside.read)(path)
-            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
-    };
+    let read =
+        |path: &Path| (outside.read)(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()));
     if let Some(path) = &inputs.file {
         return read(path).map(Some);
     }
@@ -151,10 +144,8 @@ fn text(inputs: &Inputs, outside: &Outside) -> Result<Option<String>, String> {
              name a file with --config FILE, or say it with flags, for instance \
              --source='kubernetes.summary_api:?inClusterConfig=false&auth={kubeconfig}' --sink=log; \
              `millrace --help` shows more",
-            kubeconfig = (outside.env)("HOME").map_or_else(
-                || "KUBECONFIG".to_owned(),
-                |home| format!("{home}/.kube/config")
-            ),
+            kubeconfig =
+                (outside.env)("HOME").map_or_else(|| "KUBECONFIG".to_owned(), |home| format!("{home}/.kube/config")),
         )),
     }
 }
@@ -166,10 +157,7 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
         let at = error.span().map_or_else(String::new, |span| {
             let before = text.get(..span.start).unwrap_or_default();
             let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            format!(
-                "line {}, column {column}: ",
-                before.matches('\n').count() + 1
-            )
+            format!("line {}, column {column}: ", before.matches('\n').count() + 1)
         });
         problems.push(format!("{at}not TOML: {}", error.message().trim()));
         Table::new()
@@ -178,16 +166,10 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
     let http = fields.table("http");
     let default = Config::default();
     let config = Config {
-        resolution: fields
-            .duration("resolution", MIN_RESOLUTION..=MAX_RESOLUTION)
-            .unwrap_or(default.resolution),
+        resolution: fields.duration("resolution", MIN_RESOLUTION..=MAX_RESOLUTION).unwrap_or(default.resolution),
         source: source::from_toml(fields.table("source")),
         rules: rules::from_toml(fields.table("rules")),
-        sinks: fields
-            .tables("sink")
-            .into_iter()
-            .filter_map(sink::from_toml)
-            .collect(),
+        sinks: fields.tables("sink").into_iter().filter_map(sink::from_toml).collect(),
         http: HttpConfig {
             listen: http
                 .string("listen")
@@ -207,23 +189,13 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
             Meaning::Source => {
                 config.source = source::from_uri(value, outside, problems).unwrap_or_default();
             }
-            Meaning::Sink => config
-                .sinks
-                .extend(sink::from_uri(value, outside, problems)),
+            Meaning::Sink => config.sinks.extend(sink::from_uri(value, outside, problems)),
             Meaning::Resolution => match values::go_duration(value) {
                 Some(time) if (MIN_FLAG_RESOLUTION..=MAX_RESOLUTION).contains(&time) => {
                     config.resolution = time;
                 }
-                Some(_) => problems.bad(
-                    "--metric-resolution",
-                    value,
-                    "use 5s to 24h (TOML allows 1s)",
-                ),
-                None => problems.bad(
-                    "--metric-resolution",
-                    value,
-                    "write a duration such as 30s or 1m30s",
-                ),
+                Some(_) => problems.bad("--metric-resolution", value, "use 5s to 24h (TOML allows 1s)"),
+                None => problems.bad("--metric-resolution", value, "write a duration such as 30s or 1m30s"),
             },
             Meaning::Port => match value.parse::<u16>() {
                 Ok(port) if port > 0 => config.http.listen.set_port(port),
@@ -238,13 +210,9 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
             },
             Meaning::LabelSeparator => config.rules.set_label_separator(value),
             Meaning::IgnoreLabel => {
-                config
-                    .rules
-                    .add_ignored_label("--ignore-label", value, problems);
+                config.rules.add_ignored_label("--ignore-label", value, problems);
             }
-            Meaning::StoreLabel => config
-                .rules
-                .add_stored_label("--store-label", value, problems),
+            Meaning::StoreLabel => config.rules.add_stored_label("--store-label", value, problems),
             Meaning::Nothing(_) | Meaning::Unsupported(_) => {}
         }
     }
@@ -267,11 +235,7 @@ fn apply_options(config: &mut Config, inputs: &Inputs, problems: &Problems) {
 fn listen(at: &str, text: &str, problems: &Problems) -> Option<SocketAddr> {
     let address = text.parse().ok();
     if address.is_none() {
-        problems.bad(
-            at,
-            text,
-            "write an address and a port, such as 0.0.0.0:8082 or [::]:8082",
-        );
+        problems.bad(at, text, "write an address and a port, such as 0.0.0.0:8082 or [::]:8082");
     }
     address
 }
@@ -284,14 +248,12 @@ fn check_together(config: &Config, problems: &Problems) {
         problems.bad(
             "source.kubernetes.kubelet.timeout",
             &values::duration_text(timeout),
-            &format!(
-                "use less than the resolution ({})",
-                values::duration_text(config.resolution)
-            ),
+            &format!("use less than the resolution ({})", values::duration_text(config.resolution)),
         );
     }
     if config.sinks.is_empty() && problems.is_empty() {
-        problems.warn("there is no sink: points are counted and shown, but written nowhere; add --sink=log or a [[sink]]");
+        problems
+            .warn("there is no sink: points are counted and shown, but written nowhere; add --sink=log or a [[sink]]");
     }
 }
 
@@ -299,10 +261,7 @@ impl Config {
     /// The same as TOML, defaults left out where that says the same.
     pub fn to_toml(&self) -> Table {
         let mut root = Table::new();
-        root.insert(
-            "resolution".to_owned(),
-            values::duration_text(self.resolution).into(),
-        );
+        root.insert("resolution".to_owned(), values::duration_text(self.resolution).into());
         let mut source = Table::new();
         source.insert("kubernetes".to_owned(), self.source.to_toml().into());
         root.insert("source".to_owned(), source.into());
@@ -311,11 +270,7 @@ impl Config {
             root.insert("rules".to_owned(), rules.into());
         }
         if !self.sinks.is_empty() {
-            let sinks: Vec<toml::Value> = self
-                .sinks
-                .iter()
-                .map(|sink| sink.to_toml().into())
-                .collect();
+            let sinks: Vec<toml::Value> = self.sinks.iter().map(|sink| sink.to_toml().into()).collect();
             root.insert("sink".to_owned(), sinks.into());
         }
         let mut http = Table::new();

@@ -5,10 +5,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod batch;
-pub mod sinks;
+pub mod cli;
+pub mod config;
 pub mod tls;
 
-pub mod config;
+pub mod batch;
+pub mod kube;
+pub mod scrape;
 
-pub mod cli;
+pub mod rules;
+pub mod sinks;
+
+pub mod app;
+pub mod http;
+pub mod status;

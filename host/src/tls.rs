@@ -51,21 +51,13 @@ pub fn install_provider() {
 ///
 /// # Errors
 /// [`TlsError`] where the file is unusable, or the builder's other settings are.
-pub fn build(
-    builder: ClientBuilder,
-    insecure: bool,
-    authority: Option<&Path>,
-) -> Result<Client, TlsError> {
+pub fn build(builder: ClientBuilder, insecure: bool, authority: Option<&Path>) -> Result<Client, TlsError> {
     install_provider();
     let trusted = match authority {
         Some(path) => certificates(path)?,
         None => system_certificates(),
     };
-    builder
-        .tls_certs_only(trusted)
-        .tls_danger_accept_invalid_certs(insecure)
-        .build()
-        .map_err(TlsError::Client)
+    builder.tls_certs_only(trusted).tls_danger_accept_invalid_certs(insecure).build().map_err(TlsError::Client)
 }
 
 /// The certificates of a PEM file.
@@ -73,8 +65,7 @@ pub fn build(
 /// # Errors
 /// [`TlsError::Unreadable`], [`TlsError::NoCertificate`].
 pub fn certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
-    let pem = fs::read(path)
-        .map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })?;
+    let pem = fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(TlsError::NoCertificate { path: path.to_owned() }),

@@ -97,33 +97,15 @@ struct Ids {
 impl Ids {
     /// Interns the edit's strings, descriptors and label sets into the batch.
     fn add(batch: &mut Batch, edit: &Edit) -> Self {
-        let (old_symbols, old_metrics, old_sets) = (
-            batch.symbols.len(),
-            batch.metrics.len(),
-            batch.label_sets.ends.len(),
-        );
+        let (old_symbols, old_metrics, old_sets) =
+            (batch.symbols.len(), batch.metrics.len(), batch.label_sets.ends.len());
         let text = std::str::from_utf8(&edit.new_text).unwrap_or("");
         let symbols = (0..edit.new_text_ends.len())
-            .map(|row| {
-                batch
-                    .symbols
-                    .intern(text.get(span(&edit.new_text_ends, row)).unwrap_or(""))
-            })
+            .map(|row| batch.symbols.intern(text.get(span(&edit.new_text_ends, row)).unwrap_or("")))
             .collect();
-        let mut ids = Self {
-            old_symbols,
-            symbols,
-            old_metrics,
-            metrics: Vec::new(),
-            old_sets,
-            sets: Vec::new(),
-        };
-        ids.metrics = (0..edit.new_metrics.len())
-            .map(|row| ids.add_metric(batch, edit, row))
-            .collect();
-        ids.sets = (0..edit.new_label_sets.ends.len())
-            .map(|row| ids.add_set(batch, edit, row))
-            .collect();
+        let mut ids = Self { old_symbols, symbols, old_metrics, metrics: Vec::new(), old_sets, sets: Vec::new() };
+        ids.metrics = (0..edit.new_metrics.len()).map(|row| ids.add_metric(batch, edit, row)).collect();
+        ids.sets = (0..edit.new_label_sets.ends.len()).map(|row| ids.add_set(batch, edit, row)).collect();
         ids
     }
 
@@ -159,16 +141,8 @@ impl Ids {
             return 0;
         }
         let sets = &mut batch.label_sets;
-        sets.names.extend(
-            edit.new_label_sets.names[range.clone()]
-                .iter()
-                .map(|&id| self.symbol(id)),
-        );
-        sets.values.extend(
-            edit.new_label_sets.values[range]
-                .iter()
-                .map(|&id| self.symbol(id)),
-        );
+        sets.names.extend(edit.new_label_sets.names[range.clone()].iter().map(|&id| self.symbol(id)));
+        sets.values.extend(edit.new_label_sets.values[range].iter().map(|&id| self.symbol(id)));
         sets.ends.push(sets.names.len() as u32);
         sets.ends.len() as u32 - 1
     }
@@ -190,10 +164,7 @@ struct Relabels {
 impl Relabels {
     fn new(edit: &Edit, entities: usize) -> Self {
         if edit.relabel_entity.is_empty() {
-            return Self {
-                first: Vec::new(),
-                next: Vec::new(),
-            };
+            return Self { first: Vec::new(), next: Vec::new() };
         }
         let mut first = vec![u32::MAX; entities];
         let mut next = vec![u32::MAX; edit.relabel_entity.len()];
@@ -222,9 +193,7 @@ struct Columns {
 impl Columns {
     fn with_room_for(batch: &Batch, edit: &Edit) -> Self {
         let entities = batch.entities.len() + edit.new_entities.len();
-        let labels = batch.entities.label_names.len()
-            + edit.new_entities.label_names.len()
-            + edit.relabel_entity.len();
+        let labels = batch.entities.label_names.len() + edit.new_entities.label_names.len() + edit.relabel_entity.len();
         let points = if edit.keep_points.is_empty() {
             batch.points.len()
         } else {
@@ -250,26 +219,13 @@ impl Columns {
     }
 
     /// Copies an entity's row and labels, changed as the rule says; answers how many changes.
-    fn copy_entity(
-        &mut self,
-        batch: &Batch,
-        edit: &Edit,
-        relabels: &Relabels,
-        ids: &Ids,
-        row: usize,
-    ) -> u64 {
+    fn copy_entity(&mut self, batch: &Batch, edit: &Edit, relabels: &Relabels, ids: &Ids, row: usize) -> u64 {
         self.entities.level.push(batch.entities.level[row]);
-        self.entities
-            .started_at
-            .push(batch.entities.started_at[row]);
+        self.entities.started_at.push(batch.entities.started_at[row]);
         let start = self.entities.label_names.len();
         let range = batch.labels_of(row);
-        self.entities
-            .label_names
-            .extend_from_slice(&batch.entities.label_names[range.clone()]);
-        self.entities
-            .label_values
-            .extend_from_slice(&batch.entities.label_values[range]);
+        self.entities.label_names.extend_from_slice(&batch.entities.label_names[range.clone()]);
+        self.entities.label_values.extend_from_slice(&batch.entities.label_values[range]);
         let mut changes = 0;
         for change in relabels.of(row) {
             let name = ids.symbol(edit.relabel_name[change]);
@@ -281,9 +237,7 @@ impl Columns {
 
     fn relabel(&mut self, start: usize, name: u32, value: u32, ids: &Ids) {
         let entities = &mut self.entities;
-        let found = entities.label_names[start..]
-            .iter()
-            .position(|&other| other == name);
+        let found = entities.label_names[start..].iter().position(|&other| other == name);
         match (found, value) {
             (Some(at), u32::MAX) => {
                 entities.label_names.remove(start + at);
@@ -321,12 +275,7 @@ impl Columns {
     }
 
     fn add_point(&mut self, from: &Points, row: usize, ids: &Ids) {
-        self.points.push(
-            ids.metric(from.metric[row]),
-            ids.set(from.labels[row]),
-            from.at[row],
-            from.bits[row],
-        );
+        self.points.push(ids.metric(from.metric[row]), ids.set(from.labels[row]), from.at[row], from.bits[row]);
     }
 
     fn add_entity(&mut self, edit: &Edit, row: usize, ids: &Ids) {
@@ -334,12 +283,8 @@ impl Columns {
         self.entities.level.push(new.level[row]);
         self.entities.started_at.push(new.started_at[row]);
         for at in span(&new.label_ends, row) {
-            self.entities
-                .label_names
-                .push(ids.symbol(new.label_names[at]));
-            self.entities
-                .label_values
-                .push(ids.symbol(new.label_values[at]));
+            self.entities.label_names.push(ids.symbol(new.label_names[at]));
+            self.entities.label_values.push(ids.symbol(new.label_values[at]));
         }
         for at in span(&new.point_ends, row) {
             self.add_point(&edit.new_points, at, ids);
@@ -348,9 +293,7 @@ impl Columns {
     }
 
     fn end_entity(&mut self) {
-        self.entities
-            .label_ends
-            .push(self.entities.label_names.len() as u32);
+        self.entities.label_ends.push(self.entities.label_names.len() as u32);
         self.entities.point_ends.push(self.points.len() as u32);
     }
 }
@@ -397,11 +340,7 @@ mod tests {
         match apply(batch, edit, &bounds, &TypeRegistry::default()) {
             Ok((batch, stats)) => Ok((rows(&strip_private(batch)), stats)),
             Err(refused) => {
-                assert_eq!(
-                    rows(&refused.0),
-                    rows(&sample()),
-                    "a refused edit leaves the batch alone"
-                );
+                assert_eq!(rows(&refused.0), rows(&sample()), "a refused edit leaves the batch alone");
                 Err(refused.1)
             }
         }
@@ -410,42 +349,25 @@ mod tests {
     #[test]
     fn an_empty_edit_keeps_all_but_what_is_private() {
         let (rows, stats) = applied(Edit::default()).unwrap();
-        assert_eq!(
-            rows,
-            ["pod_name=a memory/usage=1", "pod_name=b memory/usage=2"]
-        );
+        assert_eq!(rows, ["pod_name=a memory/usage=1", "pod_name=b memory/usage=2"]);
         assert_eq!(stats, EditStats::default());
     }
 
     #[test]
     fn masks_drop_entities_and_points() {
-        let edit = Edit {
-            keep_entities: vec![0, 1],
-            ..Edit::default()
-        };
+        let edit = Edit { keep_entities: vec![0, 1], ..Edit::default() };
         let (rows, stats) = applied(edit).unwrap();
         assert_eq!(rows, ["pod_name=b memory/usage=2"]);
         assert_eq!((stats.dropped_entities, stats.dropped_points), (1, 2));
-        let edit = Edit {
-            keep_points: vec![0, 1, 1, 1],
-            ..Edit::default()
-        };
+        let edit = Edit { keep_points: vec![0, 1, 1, 1], ..Edit::default() };
         assert_eq!(applied(edit).unwrap().0, ["pod_name=b memory/usage=2"]);
     }
 
     #[test]
     fn entities_that_are_equal_after_relabelling_become_one_and_their_points_merge() {
         let batch = sample();
-        let (pod, a) = (
-            batch.symbols.find("pod_name").unwrap(),
-            batch.symbols.find("a").unwrap(),
-        );
-        let edit = Edit {
-            relabel_entity: vec![1],
-            relabel_name: vec![pod],
-            relabel_value: vec![a],
-            ..Edit::default()
-        };
+        let (pod, a) = (batch.symbols.find("pod_name").unwrap(), batch.symbols.find("a").unwrap());
+        let edit = Edit { relabel_entity: vec![1], relabel_name: vec![pod], relabel_value: vec![a], ..Edit::default() };
         let (rows, stats) = applied(edit).unwrap();
         assert_eq!(rows, ["pod_name=a memory/usage=3"]);
         assert_eq!((stats.relabelled, stats.merged_points), (1, 2));
@@ -455,10 +377,7 @@ mod tests {
     fn points_are_added_to_old_and_new_entities() {
         let batch = sample();
         let (symbols, metrics) = (batch.symbols.len() as u32, batch.metrics.len() as u32);
-        let mut edit = Edit {
-            new_text: "ratex".into(),
-            ..Edit::default()
-        };
+        let mut edit = Edit { new_text: "ratex".into(), ..Edit::default() };
         edit.new_text_ends = vec![4, 5];
         edit.new_metrics.name = vec![symbols];
         edit.new_metrics.unit = vec![symbols + 1];
@@ -478,21 +397,9 @@ mod tests {
         let (rows, stats) = applied(edit).unwrap();
         assert_eq!(
             rows,
-            [
-                "pod_name=a memory/usage=11",
-                "pod_name=a rate=7",
-                "pod_name=b memory/usage=2",
-                "x=x rate=8"
-            ]
+            ["pod_name=a memory/usage=11", "pod_name=a rate=7", "pod_name=b memory/usage=2", "x=x rate=8"]
         );
-        assert_eq!(
-            (
-                stats.added_points,
-                stats.added_entities,
-                stats.merged_points
-            ),
-            (3, 1, 1)
-        );
+        assert_eq!((stats.added_points, stats.added_entities, stats.merged_points), (3, 1, 1));
     }
 
     #[test]
@@ -501,20 +408,15 @@ mod tests {
             ("short entity mask", |edit| edit.keep_entities = vec![1]),
             ("long point mask", |edit| edit.keep_points = vec![1; 99]),
             ("relabelled entity past the end", |edit| {
-                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) =
-                    (vec![9], vec![0], vec![0]);
+                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) = (vec![9], vec![0], vec![0]);
             }),
-            ("relabel columns of two lengths", |edit| {
-                edit.relabel_entity = vec![0]
-            }),
+            ("relabel columns of two lengths", |edit| edit.relabel_entity = vec![0]),
             ("relabel to an unknown symbol", |edit| {
-                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) =
-                    (vec![0], vec![0], vec![4_000_000_000]);
+                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) = (vec![0], vec![0], vec![4_000_000_000]);
             }),
             ("relabel of a dropped entity", |edit| {
                 edit.keep_entities = vec![0, 1];
-                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) =
-                    (vec![0], vec![0], vec![0]);
+                (edit.relabel_entity, edit.relabel_name, edit.relabel_value) = (vec![0], vec![0], vec![0]);
             }),
             ("new text that is not UTF-8", |edit| {
                 (edit.new_text, edit.new_text_ends) = (vec![0xff], vec![1]);
@@ -553,9 +455,7 @@ mod tests {
                 edit.added_entity = vec![0];
                 edit.added.push(2, 0, 0, f64::NAN.to_bits());
             }),
-            ("too many points", |edit| {
-                edit.added.metric = vec![0; 20_000]
-            }),
+            ("too many points", |edit| edit.added.metric = vec![0; 20_000]),
         ];
         for (name, spoil) in wrong {
             let mut edit = Edit::default();

@@ -22,25 +22,13 @@ impl<'a> Descriptor<'a> {
     /// An integer gauge that sums.
     #[must_use]
     pub const fn gauge(name: &'a str, unit: &'a str) -> Self {
-        Self {
-            name,
-            unit,
-            kind: Kind::Gauge,
-            value: ValueType::Int,
-            merge: Merge::Sum,
-        }
+        Self { name, unit, kind: Kind::Gauge, value: ValueType::Int, merge: Merge::Sum }
     }
 
     /// An integer counter that sums.
     #[must_use]
     pub const fn cumulative(name: &'a str, unit: &'a str) -> Self {
-        Self {
-            name,
-            unit,
-            kind: Kind::Cumulative,
-            value: ValueType::Int,
-            merge: Merge::Sum,
-        }
+        Self { name, unit, kind: Kind::Cumulative, value: ValueType::Int, merge: Merge::Sum }
     }
 
     /// The same with float values.
@@ -63,10 +51,7 @@ impl BatchBuilder {
     /// An empty batch of `origin`; `base` in ns since the epoch.
     #[must_use]
     pub fn new(origin: Origin, base: i64) -> Self {
-        Self {
-            batch: Batch::empty(origin, base),
-            metric_of_symbol: Vec::new(),
-        }
+        Self { batch: Batch::empty(origin, base), metric_of_symbol: Vec::new() }
     }
 
     /// What the points' `at` counts from, ns since the epoch.
@@ -143,11 +128,7 @@ impl BatchBuilder {
     /// How many points, entities and bytes of text there are so far, for bounds.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
-        (
-            self.batch.points.len(),
-            self.batch.entities.len(),
-            self.batch.symbols.text().len(),
-        )
+        (self.batch.points.len(), self.batch.entities.len(), self.batch.symbols.text().len())
     }
 
     /// The batch.
@@ -158,10 +139,7 @@ impl BatchBuilder {
     }
 
     fn close(&mut self) {
-        let (labels, points) = (
-            self.batch.entities.label_names.len(),
-            self.batch.points.len(),
-        );
+        let (labels, points) = (self.batch.entities.label_names.len(), self.batch.points.len());
         if let Some(end) = self.batch.entities.label_ends.last_mut() {
             *end = labels as u32;
         }

@@ -166,10 +166,7 @@ impl Batch {
             base,
             symbols: Symbols::default(),
             metrics: Metrics::default(),
-            label_sets: LabelSets {
-                ends: vec![0],
-                ..LabelSets::default()
-            },
+            label_sets: LabelSets { ends: vec![0], ..LabelSets::default() },
             entities: Entities::default(),
             points: Points::default(),
         }
@@ -207,8 +204,7 @@ impl Batch {
             + self.points.labels.capacity() * 4
             + self.points.at.capacity() * 4
             + self.points.bits.capacity() * 8;
-        let entities = self.entities.level.capacity() * (1 + 4 + 8 + 4)
-            + self.entities.label_names.capacity() * 8;
+        let entities = self.entities.level.capacity() * (1 + 4 + 8 + 4) + self.entities.label_names.capacity() * 8;
         let metrics = self.metrics.name.capacity() * 11;
         let sets = self.label_sets.ends.capacity() * 4 + self.label_sets.names.capacity() * 8;
         self.symbols.size_bytes() + points + entities + metrics + sets + size_of::<Self>()
@@ -218,10 +214,6 @@ impl Batch {
 /// `ends[row-1]..ends[row]`, and nothing for a row that is not there.
 pub(crate) fn span(ends: &[u32], row: usize) -> std::ops::Range<usize> {
     let end = ends.get(row).copied().unwrap_or(0) as usize;
-    let start = if row == 0 {
-        0
-    } else {
-        ends.get(row - 1).copied().unwrap_or(0) as usize
-    };
+    let start = if row == 0 { 0 } else { ends.get(row - 1).copied().unwrap_or(0) as usize };
     start.min(end)..end
 }

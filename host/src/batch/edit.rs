@@ -74,11 +74,7 @@ impl EditBounds {
     /// by pod has as many rows as the cluster has pods.
     #[must_use]
     pub fn for_totals() -> Self {
-        Self {
-            points: 4_000_000,
-            entities: 400_000,
-            text_bytes: 64 << 20,
-        }
+        Self { points: 4_000_000, entities: 400_000, text_bytes: 64 << 20 }
     }
 }
 
@@ -129,12 +125,7 @@ struct Sizes {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(
-    batch: &Batch,
-    edit: &Edit,
-    bounds: &EditBounds,
-    types: &TypeRegistry,
-) -> Result<(), EditError> {
+pub fn check(batch: &Batch, edit: &Edit, bounds: &EditBounds, types: &TypeRegistry) -> Result<(), EditError> {
     let added = edit.added.len() + edit.new_points.len();
     too_much("points", added, bounds.points)?;
     too_much("entities", edit.new_entities.len(), bounds.entities)?;
@@ -159,19 +150,11 @@ pub fn check(
 }
 
 fn too_much(what: &'static str, got: usize, bound: usize) -> Result<(), EditError> {
-    if got > bound {
-        Err(EditError::TooMuch(what, got, bound))
-    } else {
-        Ok(())
-    }
+    if got > bound { Err(EditError::TooMuch(what, got, bound)) } else { Ok(()) }
 }
 
 fn length(column: &'static str, got: usize, want: usize) -> Result<(), EditError> {
-    if got == want {
-        Ok(())
-    } else {
-        Err(EditError::Length(column, got, want))
-    }
+    if got == want { Ok(()) } else { Err(EditError::Length(column, got, want)) }
 }
 
 fn indexes(column: &'static str, ids: &[u32], rows: usize) -> Result<(), EditError> {
@@ -183,21 +166,13 @@ fn indexes(column: &'static str, ids: &[u32], rows: usize) -> Result<(), EditErr
 
 fn ends(column: &'static str, ends: &[u32], to: usize) -> Result<(), EditError> {
     let rises = ends.windows(2).all(|pair| pair[0] <= pair[1]);
-    if rises && ends.last().copied().unwrap_or(0) as usize == to {
-        Ok(())
-    } else {
-        Err(EditError::Ends(column, to))
-    }
+    if rises && ends.last().copied().unwrap_or(0) as usize == to { Ok(()) } else { Err(EditError::Ends(column, to)) }
 }
 
 fn check_text(edit: &Edit) -> Result<&str, EditError> {
     let text = std::str::from_utf8(&edit.new_text).map_err(|_| EditError::Utf8)?;
     ends("new-symbols.ends", &edit.new_text_ends, text.len())?;
-    if edit
-        .new_text_ends
-        .iter()
-        .all(|&end| text.is_char_boundary(end as usize))
-    {
+    if edit.new_text_ends.iter().all(|&end| text.is_char_boundary(end as usize)) {
         Ok(text)
     } else {
         Err(EditError::Utf8)
@@ -206,11 +181,7 @@ fn check_text(edit: &Edit) -> Result<&str, EditError> {
 
 fn check_masks(batch: &Batch, edit: &Edit) -> Result<(), EditError> {
     if !edit.keep_entities.is_empty() {
-        length(
-            "keep-entities",
-            edit.keep_entities.len(),
-            batch.entities.len(),
-        )?;
+        length("keep-entities", edit.keep_entities.len(), batch.entities.len())?;
     }
     if !edit.keep_points.is_empty() {
         length("keep-points", edit.keep_points.len(), batch.points.len())?;
@@ -226,13 +197,7 @@ pub(super) fn string<'a>(batch: &'a Batch, edit: &'a Edit, text: &'a str, id: u3
     }
 }
 
-fn check_metrics(
-    batch: &Batch,
-    edit: &Edit,
-    sizes: &Sizes,
-    text: &str,
-    types: &TypeRegistry,
-) -> Result<(), EditError> {
+fn check_metrics(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str, types: &TypeRegistry) -> Result<(), EditError> {
     let new = &edit.new_metrics;
     for (column, rows) in [
         ("new-metrics.unit", new.unit.len()),
@@ -245,51 +210,28 @@ fn check_metrics(
     indexes("new-metrics.name", &new.name, sizes.symbols)?;
     indexes("new-metrics.unit", &new.unit, sizes.symbols)?;
     for row in 0..new.len() {
-        let value = ValueType::from_byte(new.value[row])
-            .ok_or(EditError::Byte("new-metrics.value", new.value[row]))?;
+        let value = ValueType::from_byte(new.value[row]).ok_or(EditError::Byte("new-metrics.value", new.value[row]))?;
         Kind::from_byte(new.kind[row]).ok_or(EditError::Byte("new-metrics.kind", new.kind[row]))?;
-        Merge::from_byte(new.merge[row])
-            .ok_or(EditError::Byte("new-metrics.merge", new.merge[row]))?;
+        Merge::from_byte(new.merge[row]).ok_or(EditError::Byte("new-metrics.merge", new.merge[row]))?;
         types.check(string(batch, edit, text, new.name[row]), value)?;
     }
     Ok(())
 }
 
-fn check_label_sets(
-    batch: &Batch,
-    edit: &Edit,
-    sizes: &Sizes,
-    text: &str,
-) -> Result<(), EditError> {
+fn check_label_sets(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str) -> Result<(), EditError> {
     let sets = &edit.new_label_sets;
     length("new-label-sets.values", sets.values.len(), sets.names.len())?;
     indexes("new-label-sets.names", &sets.names, sizes.symbols)?;
     indexes("new-label-sets.values", &sets.values, sizes.symbols)?;
     ends("new-label-sets.ends", &sets.ends, sets.names.len())?;
-    (0..sets.ends.len()).try_for_each(|row| {
-        distinct(
-            batch,
-            edit,
-            text,
-            &sets.names[span(&sets.ends, row)],
-            "label set",
-        )
-    })
+    (0..sets.ends.len())
+        .try_for_each(|row| distinct(batch, edit, text, &sets.names[span(&sets.ends, row)], "label set"))
 }
 
-fn distinct(
-    batch: &Batch,
-    edit: &Edit,
-    text: &str,
-    names: &[u32],
-    what: &'static str,
-) -> Result<(), EditError> {
+fn distinct(batch: &Batch, edit: &Edit, text: &str, names: &[u32], what: &'static str) -> Result<(), EditError> {
     for (at, &name) in names.iter().enumerate() {
         let name = string(batch, edit, text, name);
-        if names[..at]
-            .iter()
-            .any(|&other| string(batch, edit, text, other) == name)
-        {
+        if names[..at].iter().any(|&other| string(batch, edit, text, other) == name) {
             return Err(EditError::Twice(name.to_owned(), what));
         }
     }
@@ -297,9 +239,7 @@ fn distinct(
 }
 
 fn kept(edit: &Edit, entity: u32) -> bool {
-    edit.keep_entities
-        .get(entity as usize)
-        .is_none_or(|&keep| keep != 0)
+    edit.keep_entities.get(entity as usize).is_none_or(|&keep| keep != 0)
 }
 
 fn check_relabelling(edit: &Edit, sizes: &Sizes) -> Result<(), EditError> {
@@ -319,12 +259,7 @@ fn check_relabelling(edit: &Edit, sizes: &Sizes) -> Result<(), EditError> {
     Ok(())
 }
 
-fn check_new_entities(
-    batch: &Batch,
-    edit: &Edit,
-    sizes: &Sizes,
-    text: &str,
-) -> Result<(), EditError> {
+fn check_new_entities(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str) -> Result<(), EditError> {
     let new = &edit.new_entities;
     for (column, rows) in [
         ("new-entities.label-ends", new.label_ends.len()),
@@ -333,36 +268,14 @@ fn check_new_entities(
     ] {
         length(column, rows, new.len())?;
     }
-    length(
-        "new-entities.label-values",
-        new.label_values.len(),
-        new.label_names.len(),
-    )?;
+    length("new-entities.label-values", new.label_values.len(), new.label_names.len())?;
     indexes("new-entities.label-names", &new.label_names, sizes.symbols)?;
-    indexes(
-        "new-entities.label-values",
-        &new.label_values,
-        sizes.symbols,
-    )?;
-    ends(
-        "new-entities.label-ends",
-        &new.label_ends,
-        new.label_names.len(),
-    )?;
-    ends(
-        "new-entities.point-ends",
-        &new.point_ends,
-        edit.new_points.len(),
-    )?;
+    indexes("new-entities.label-values", &new.label_values, sizes.symbols)?;
+    ends("new-entities.label-ends", &new.label_ends, new.label_names.len())?;
+    ends("new-entities.point-ends", &new.point_ends, edit.new_points.len())?;
     for (row, &level) in new.level.iter().enumerate() {
         Level::from_byte(level).ok_or(EditError::Byte("new-entities.level", level))?;
-        distinct(
-            batch,
-            edit,
-            text,
-            &new.label_names[span(&new.label_ends, row)],
-            "entity",
-        )?;
+        distinct(batch, edit, text, &new.label_names[span(&new.label_ends, row)], "entity")?;
     }
     Ok(())
 }
@@ -382,16 +295,11 @@ fn check_points(
     indexes(table, &points.labels, sizes.label_sets)?;
     for (&metric, &bits) in points.metric.iter().zip(&points.bits) {
         let (name, value) = match (metric as usize).checked_sub(batch.metrics.len()) {
-            None => (
-                batch.metrics.name[metric as usize],
-                batch.metrics.value[metric as usize],
-            ),
+            None => (batch.metrics.name[metric as usize], batch.metrics.value[metric as usize]),
             Some(new) => (edit.new_metrics.name[new], edit.new_metrics.value[new]),
         };
         if value == ValueType::Float as u8 && !f64::from_bits(bits).is_finite() {
-            return Err(EditError::NotFinite(
-                string(batch, edit, text, name).to_owned(),
-            ));
+            return Err(EditError::NotFinite(string(batch, edit, text, name).to_owned()));
         }
     }
     Ok(())
@@ -404,11 +312,7 @@ fn check_added(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str) -> Result<
     if !edit.added_entity.is_sorted() {
         return Err(EditError::Ends("added-entity", sizes.entities));
     }
-    match edit
-        .added_entity
-        .iter()
-        .find(|&&entity| !kept(edit, entity))
-    {
+    match edit.added_entity.iter().find(|&&entity| !kept(edit, entity)) {
         Some(&entity) => Err(EditError::Dropped(entity, "added-entity")),
         None => Ok(()),
     }

@@ -26,16 +26,10 @@ pub(super) fn unite(batch: &mut Batch, labels_changed: bool, touched: &[u32]) ->
 /// Takes away what only rules may see. A batch goes to the sinks after this.
 #[must_use]
 pub fn strip_private(mut batch: Batch) -> Batch {
-    let private: Vec<bool> = (0..batch.symbols.len())
-        .map(|id| batch.symbols.get(id as u32).starts_with(PRIVATE))
-        .collect();
+    let private: Vec<bool> =
+        (0..batch.symbols.len()).map(|id| batch.symbols.get(id as u32).starts_with(PRIVATE)).collect();
     let is_private = |id: u32| private.get(id as usize).copied().unwrap_or(false);
-    let keep: Vec<bool> = batch
-        .metrics
-        .name
-        .iter()
-        .map(|&name| !is_private(name))
-        .collect();
+    let keep: Vec<bool> = batch.metrics.name.iter().map(|&name| !is_private(name)).collect();
 
     let mut entities = Entities::default();
     let mut at = 0;
@@ -44,9 +38,7 @@ pub fn strip_private(mut batch: Batch) -> Batch {
             let name = batch.entities.label_names[label];
             if !is_private(name) {
                 entities.label_names.push(name);
-                entities
-                    .label_values
-                    .push(batch.entities.label_values[label]);
+                entities.label_values.push(batch.entities.label_values[label]);
             }
         }
         entities.label_ends.push(entities.label_names.len() as u32);
@@ -80,10 +72,7 @@ fn strip_sets(batch: &mut Batch, is_private: impl Fn(u32) -> bool) {
                 batch.label_sets.values.push(old.values[at]);
             }
         }
-        batch
-            .label_sets
-            .ends
-            .push(batch.label_sets.names.len() as u32);
+        batch.label_sets.ends.push(batch.label_sets.names.len() as u32);
         start = end as usize;
     }
 }
@@ -109,13 +98,7 @@ fn canonical_sets(batch: &Batch) -> Vec<u32> {
         .map(|set| {
             let sets = &batch.label_sets;
             let range = batch.label_set(set);
-            *first
-                .entry(visible(
-                    batch,
-                    &sets.names[range.clone()],
-                    &sets.values[range],
-                ))
-                .or_insert(set)
+            *first.entry(visible(batch, &sets.names[range.clone()], &sets.values[range])).or_insert(set)
         })
         .collect()
 }
@@ -134,21 +117,14 @@ fn visible(batch: &Batch, names: &[u32], values: &[u32]) -> Vec<(u32, u32)> {
 
 /// For each entity the row of the first one that equals it; `None` if all differ.
 fn equal_entities(batch: &Batch) -> Option<Vec<u32>> {
-    let mut first: HashMap<(u8, Vec<(u32, u32)>), u32> =
-        HashMap::with_capacity(batch.entities.len());
+    let mut first: HashMap<(u8, Vec<(u32, u32)>), u32> = HashMap::with_capacity(batch.entities.len());
     let mut any = false;
     let targets = (0..batch.entities.len())
         .map(|row| {
             let range = batch.labels_of(row);
             let entities = &batch.entities;
-            let labels = visible(
-                batch,
-                &entities.label_names[range.clone()],
-                &entities.label_values[range],
-            );
-            let target = *first
-                .entry((entities.level[row], labels))
-                .or_insert(row as u32);
+            let labels = visible(batch, &entities.label_names[range.clone()], &entities.label_values[range]);
+            let target = *first.entry((entities.level[row], labels)).or_insert(row as u32);
             any |= target != row as u32;
             target
         })
@@ -170,12 +146,8 @@ fn regroup(batch: &mut Batch, targets: &[u32]) {
         entities.level.push(batch.entities.level[row]);
         entities.started_at.push(batch.entities.started_at[row]);
         let range = batch.labels_of(row);
-        entities
-            .label_names
-            .extend_from_slice(&batch.entities.label_names[range.clone()]);
-        entities
-            .label_values
-            .extend_from_slice(&batch.entities.label_values[range]);
+        entities.label_names.extend_from_slice(&batch.entities.label_names[range.clone()]);
+        entities.label_values.extend_from_slice(&batch.entities.label_values[range]);
         entities.label_ends.push(entities.label_names.len() as u32);
         for at in rows.iter().flat_map(|&member| batch.points_of(member)) {
             let from = &batch.points;
@@ -190,20 +162,11 @@ fn regroup(batch: &mut Batch, targets: &[u32]) {
 /// Merges equal points of the given rows (rising). Points that stand alone are not moved unless
 /// something before them went away.
 fn merge_points(batch: &mut Batch, rows: &[u32], sets: &[u32]) -> u64 {
-    let Batch {
-        metrics,
-        entities,
-        points,
-        ..
-    } = batch;
+    let Batch { metrics, entities, points, .. } = batch;
     let mut seen = Seen::new(metrics.len(), sets.len());
     let mut gone: Vec<u32> = Vec::new();
     for &row in rows {
-        let start = if row == 0 {
-            0
-        } else {
-            entities.point_ends[row as usize - 1]
-        };
+        let start = if row == 0 { 0 } else { entities.point_ends[row as usize - 1] };
         for at in start..entities.point_ends[row as usize] {
             let index = at as usize;
             let place = seen.place(points.metric[index], sets[points.labels[index] as usize]);
@@ -235,10 +198,7 @@ enum Seen {
 impl Seen {
     fn new(metrics: usize, sets: usize) -> Self {
         match metrics.checked_mul(sets) {
-            Some(cells) if cells <= 1 << 20 => Self::Dense {
-                width: sets,
-                cells: vec![u32::MAX; cells],
-            },
+            Some(cells) if cells <= 1 << 20 => Self::Dense { width: sets, cells: vec![u32::MAX; cells] },
             _ => Self::Sparse(HashMap::new()),
         }
     }

@@ -19,19 +19,14 @@ impl Symbols {
     pub fn intern(&mut self, string: &str) -> u32 {
         let hash = self.hasher.hash_one(string);
         let (text, ends) = (&self.text, &self.ends);
-        if let Some(&id) = self
-            .index
-            .find(hash, |&id| lookup(text, ends, id) == string)
-        {
+        if let Some(&id) = self.index.find(hash, |&id| lookup(text, ends, id) == string) {
             return id;
         }
         let id = self.ends.len() as u32;
         self.text.push_str(string);
         self.ends.push(self.text.len() as u32);
         let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-        self.index.insert_unique(hash, id, |&other| {
-            hasher.hash_one(lookup(text, ends, other))
-        });
+        self.index.insert_unique(hash, id, |&other| hasher.hash_one(lookup(text, ends, other)));
         id
     }
 
@@ -39,9 +34,7 @@ impl Symbols {
     #[must_use]
     pub fn find(&self, string: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(string);
-        self.index
-            .find(hash, |&id| lookup(&self.text, &self.ends, id) == string)
-            .copied()
+        self.index.find(hash, |&id| lookup(&self.text, &self.ends, id) == string).copied()
     }
 
     /// The string under `id`; empty for an id that was never given out.
@@ -90,11 +83,7 @@ impl Symbols {
 
 fn lookup<'a>(text: &'a str, ends: &[u32], id: u32) -> &'a str {
     let id = id as usize;
-    let start = if id == 0 {
-        0
-    } else {
-        ends.get(id - 1).copied().unwrap_or(0) as usize
-    };
+    let start = if id == 0 { 0 } else { ends.get(id - 1).copied().unwrap_or(0) as usize };
     let end = ends.get(id).copied().unwrap_or(start as u32) as usize;
     text.get(start..end).unwrap_or("")
 }
@@ -106,23 +95,9 @@ mod tests {
     #[test]
     fn equal_strings_have_equal_ids() {
         let mut symbols = Symbols::default();
-        let (a, empty, b) = (
-            symbols.intern("a"),
-            symbols.intern(""),
-            symbols.intern("bé"),
-        );
-        assert_eq!(
-            (
-                symbols.intern("a"),
-                symbols.intern(""),
-                symbols.intern("bé")
-            ),
-            (a, empty, b)
-        );
-        assert_eq!(
-            (symbols.get(a), symbols.get(empty), symbols.get(b)),
-            ("a", "", "bé")
-        );
+        let (a, empty, b) = (symbols.intern("a"), symbols.intern(""), symbols.intern("bé"));
+        assert_eq!((symbols.intern("a"), symbols.intern(""), symbols.intern("bé")), (a, empty, b));
+        assert_eq!((symbols.get(a), symbols.get(empty), symbols.get(b)), ("a", "", "bé"));
         assert_eq!(symbols.find("x"), None);
         assert_eq!(symbols.get(99), "");
     }

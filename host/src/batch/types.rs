@@ -95,9 +95,7 @@ byte_enum! {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TypeConflict {
     /// One name has one value type for the life of the process: databases refuse a second for ever.
-    #[error(
-        "metric `{name}` is {had:?} since it was first seen, and came as {got:?}; use another name"
-    )]
+    #[error("metric `{name}` is {had:?} since it was first seen, and came as {got:?}; use another name")]
     Changed {
         /// The metric's name.
         name: String,
@@ -129,14 +127,8 @@ impl TypeRegistry {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(name) {
             Some(&had) if had == got => Ok(()),
-            Some(&had) => Err(TypeConflict::Changed {
-                name: name.to_owned(),
-                had,
-                got,
-            }),
-            None if known.len() >= MAX_METRIC_NAMES => {
-                Err(TypeConflict::TooMany(MAX_METRIC_NAMES, name.to_owned()))
-            }
+            Some(&had) => Err(TypeConflict::Changed { name: name.to_owned(), had, got }),
+            None if known.len() >= MAX_METRIC_NAMES => Err(TypeConflict::TooMany(MAX_METRIC_NAMES, name.to_owned())),
             None => {
                 known.insert(name.into(), got);
                 Ok(())

@@ -57,34 +57,26 @@ impl<'a> EntityView<'a> {
         let batch = self.batch;
         batch.labels_of(self.row).map(move |at| {
             let entities = &batch.entities;
-            (
-                batch.symbols.get(entities.label_names[at]),
-                batch.symbols.get(entities.label_values[at]),
-            )
+            (batch.symbols.get(entities.label_names[at]), batch.symbols.get(entities.label_values[at]))
         })
     }
 
     /// The value of one label.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&'a str> {
-        self.labels()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.labels().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// Its points in order.
     pub fn points(&self) -> impl Iterator<Item = PointView<'a>> + use<'a> {
         let batch = self.batch;
-        batch
-            .points_of(self.row)
-            .map(move |row| PointView { batch, row })
+        batch.points_of(self.row).map(move |row| PointView { batch, row })
     }
 
     /// The value of one metric without extra labels.
     #[must_use]
     pub fn value(&self, metric: &str) -> Option<Value> {
-        self.points().find_map(|point| {
-            (!point.is_labelled() && point.metric() == metric).then(|| point.value())
-        })
+        self.points().find_map(|point| (!point.is_labelled() && point.metric() == metric).then(|| point.value()))
     }
 }
 
@@ -104,9 +96,7 @@ impl<'a> PointView<'a> {
     /// Its metric's name.
     #[must_use]
     pub fn metric(&self) -> &'a str {
-        self.batch
-            .symbols
-            .get(self.batch.metrics.name[self.metric_row() as usize])
+        self.batch.symbols.get(self.batch.metrics.name[self.metric_row() as usize])
     }
 
     /// Its value.
@@ -122,10 +112,7 @@ impl<'a> PointView<'a> {
     /// Whether it carries labels of its own.
     #[must_use]
     pub fn is_labelled(&self) -> bool {
-        !self
-            .batch
-            .label_set(self.batch.points.labels[self.row])
-            .is_empty()
+        !self.batch.label_set(self.batch.points.labels[self.row]).is_empty()
     }
 
     /// Its label set's id.
@@ -137,15 +124,10 @@ impl<'a> PointView<'a> {
     /// Its own labels.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let batch = self.batch;
-        batch
-            .label_set(batch.points.labels[self.row])
-            .map(move |at| {
-                let sets = &batch.label_sets;
-                (
-                    batch.symbols.get(sets.names[at]),
-                    batch.symbols.get(sets.values[at]),
-                )
-            })
+        batch.label_set(batch.points.labels[self.row]).map(move |at| {
+            let sets = &batch.label_sets;
+            (batch.symbols.get(sets.names[at]), batch.symbols.get(sets.values[at]))
+        })
     }
 
     /// When it was measured, ns since the epoch.

@@ -8,10 +8,7 @@ use crate::config::{Inputs, Loaded, Outside};
 
 /// Exit code 0 or 78.
 pub fn convert(inputs: &Inputs) -> ExitCode {
-    let outside = Outside {
-        resolve_secrets: false,
-        ..Outside::real()
-    };
+    let outside = Outside { resolve_secrets: false, ..Outside::real() };
     let Some(Loaded { config, warnings }) = load(inputs, &outside) else {
         return ExitCode::from(EXIT_CONFIG);
     };
@@ -19,9 +16,7 @@ pub fn convert(inputs: &Inputs) -> ExitCode {
     match toml_text(&config) {
         Ok(text) => print(text.trim_end()),
         Err(error) => {
-            print_error(&format!(
-                "the configuration cannot be written as TOML: {error}"
-            ));
+            print_error(&format!("the configuration cannot be written as TOML: {error}"));
             ExitCode::from(EXIT_CONFIG)
         }
     }

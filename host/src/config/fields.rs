@@ -46,20 +46,8 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// A TOML table; `at` is its key path, empty for the whole file.
-    pub fn toml(
-        table: Table,
-        at: impl Into<String>,
-        outside: &'a Outside,
-        problems: &'a Problems,
-    ) -> Self {
-        Self {
-            table,
-            at: at.into(),
-            style: Style::Toml,
-            asked: RefCell::default(),
-            outside,
-            problems,
-        }
+    pub fn toml(table: Table, at: impl Into<String>, outside: &'a Outside, problems: &'a Problems) -> Self {
+        Self { table, at: at.into(), style: Style::Toml, asked: RefCell::default(), outside, problems }
     }
 
     /// The options of a Heapster URI; `at` is the flag and its key (`--sink=influxdb`).
@@ -72,14 +60,7 @@ impl<'a> Fields<'a> {
         problems: &'a Problems,
     ) -> Self {
         let style = Style::Options { names, references };
-        Self {
-            table,
-            at: at.into(),
-            style,
-            asked: RefCell::default(),
-            outside,
-            problems,
-        }
+        Self { table, at: at.into(), style, asked: RefCell::default(), outside, problems }
     }
 
     /// The key as messages name it.
@@ -106,10 +87,7 @@ impl<'a> Fields<'a> {
     pub fn string(&self, key: &str) -> Option<String> {
         let text = self.text(key)?;
         if text.is_empty() {
-            self.problems.push(format!(
-                "`{}` is empty; fill it or leave it out",
-                self.path(key)
-            ));
+            self.problems.push(format!("`{}` is empty; fill it or leave it out", self.path(key)));
             return None;
         }
         Some(text)
@@ -119,9 +97,7 @@ impl<'a> Fields<'a> {
     pub fn text(&self, key: &str) -> Option<String> {
         let value = self.take(key)?;
         match value.as_str() {
-            Some(text) if text.contains('\0') => {
-                self.wrong(key, value, "leave out the zero character")
-            }
+            Some(text) if text.contains('\0') => self.wrong(key, value, "leave out the zero character"),
             Some(text) => Some(text.to_owned()),
             None => self.wrong(key, value, "write a text in quotes"),
         }
@@ -142,16 +118,11 @@ impl<'a> Fields<'a> {
             ));
         }
         let Some(text) = value.as_str() else {
-            self.problems.push(format!(
-                "`{}` is not a text; write it in quotes",
-                self.path(key)
-            ));
+            self.problems.push(format!("`{}` is not a text; write it in quotes", self.path(key)));
             return None;
         };
         if let Style::Options { references, .. } = &self.style {
-            let reference = references
-                .get(self.spelled(key))
-                .map(|name| Origin::Text(name.clone()));
+            let reference = references.get(self.spelled(key)).map(|name| Origin::Text(name.clone()));
             return Some(match reference {
                 Some(origin) => Secret::new(text.to_owned(), origin),
                 None => Secret::literal(text),
@@ -159,9 +130,7 @@ impl<'a> Fields<'a> {
         }
         if !text.is_empty() && !text.contains("${") {
             let at = self.path(key);
-            self.problems.warn(format!(
-                "`{at}` is written out; `${{VAR}}` or `{at}-file` keeps it out of the file"
-            ));
+            self.problems.warn(format!("`{at}` is written out; `${{VAR}}` or `{at}-file` keeps it out of the file"));
         }
         let origin = Origin::Text(text.to_owned());
         if !self.outside.resolve_secrets {
@@ -190,48 +159,25 @@ impl<'a> Fields<'a> {
     pub fn integer(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(key)?;
         let read = match &self.style {
-            Style::Toml => value
-                .as_integer()
-                .and_then(|number| u64::try_from(number).ok()),
+            Style::Toml => value.as_integer().and_then(|number| u64::try_from(number).ok()),
             Style::Options { .. } => value.as_str().and_then(|text| text.parse().ok()),
         };
-        let remedy = || {
-            format!(
-                "use a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )
-        };
-        read.filter(|number| range.contains(number))
-            .or_else(|| self.wrong(key, value, &remedy()))
+        let remedy = || format!("use a whole number from {} to {}", range.start(), range.end());
+        read.filter(|number| range.contains(number)).or_else(|| self.wrong(key, value, &remedy()))
     }
 
     /// A duration such as `1m 30s`, within the range.
     pub fn duration(&self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let value = self.take(key)?;
-        let Some(read) = value
-            .as_str()
-            .and_then(|text| humantime::parse_duration(text.trim()).ok())
-        else {
-            return self.wrong(
-                key,
-                value,
-                "write a text such as \"10s\", \"500ms\" or \"1m 30s\"",
-            );
+        let Some(read) = value.as_str().and_then(|text| humantime::parse_duration(text.trim()).ok()) else {
+            return self.wrong(key, value, "write a text such as \"10s\", \"500ms\" or \"1m 30s\"");
         };
         let remedy = if read < *range.start() {
-            format!(
-                "use at least {}",
-                humantime::format_duration(*range.start())
-            )
+            format!("use at least {}", humantime::format_duration(*range.start()))
         } else {
             format!("use at most {}", humantime::format_duration(*range.end()))
         };
-        if range.contains(&read) {
-            Some(read)
-        } else {
-            self.wrong(key, value, &remedy)
-        }
+        if range.contains(&read) { Some(read) } else { self.wrong(key, value, &remedy) }
     }
 
     /// A size such as `64MiB`, within the range, bytes.
@@ -242,21 +188,10 @@ impl<'a> Fields<'a> {
             other => other.as_str().and_then(values::bytes),
         };
         let Some(read) = read else {
-            return self.wrong(
-                key,
-                value,
-                "write a size such as \"64MiB\" or a number of bytes",
-            );
+            return self.wrong(key, value, "write a size such as \"64MiB\" or a number of bytes");
         };
-        let (least, most) = (
-            values::bytes_text(*range.start()),
-            values::bytes_text(*range.end()),
-        );
-        if range.contains(&read) {
-            Some(read)
-        } else {
-            self.wrong(key, value, &format!("use {least} to {most}"))
-        }
+        let (least, most) = (values::bytes_text(*range.start()), values::bytes_text(*range.end()));
+        if range.contains(&read) { Some(read) } else { self.wrong(key, value, &format!("use {least} to {most}")) }
     }
 
     /// The root of an HTTP server: scheme, host, port, nothing else.
@@ -279,15 +214,9 @@ impl<'a> Fields<'a> {
     /// One of a few words.
     pub fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let value = self.take(key)?;
-        let found = words
-            .iter()
-            .find(|(word, _)| value.as_str() == Some(word))
-            .map(|(_, meaning)| *meaning);
+        let found = words.iter().find(|(word, _)| value.as_str() == Some(word)).map(|(_, meaning)| *meaning);
         found.or_else(|| {
-            let list: Vec<String> = words
-                .iter()
-                .map(|(word, _)| format!("\"{word}\""))
-                .collect();
+            let list: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             self.wrong(key, value, &format!("use {}", list.join(" or ")))
         })
     }
@@ -299,14 +228,8 @@ impl<'a> Fields<'a> {
             Value::Array(items) => items.as_slice(),
             one => std::slice::from_ref(one),
         };
-        let texts: Option<Vec<String>> = items
-            .iter()
-            .map(|item| {
-                item.as_str()
-                    .filter(|text| !text.is_empty())
-                    .map(str::to_owned)
-            })
-            .collect();
+        let texts: Option<Vec<String>> =
+            items.iter().map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned)).collect();
         texts.or_else(|| self.wrong(key, value, "write a list of texts, none of them empty"))
     }
 
@@ -319,9 +242,7 @@ impl<'a> Fields<'a> {
     pub fn table(&self, key: &str) -> Fields<'a> {
         let table = match self.take(key) {
             Some(Value::Table(table)) => table.clone(),
-            Some(other) => self
-                .wrong(key, other, &format!("write a table: [{}]", self.path(key)))
-                .unwrap_or_default(),
+            Some(other) => self.wrong(key, other, &format!("write a table: [{}]", self.path(key))).unwrap_or_default(),
             None => Table::new(),
         };
         Fields::toml(table, self.path(key), self.outside, self.problems)
@@ -366,13 +287,8 @@ impl<'a> Fields<'a> {
         let asked = self.asked.borrow();
         for key in self.table.keys().filter(|key| !asked.contains(*key)) {
             let known: Vec<&str> = asked.iter().map(String::as_str).collect();
-            let hint =
-                closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`? "));
-            let what = if matches!(self.style, Style::Toml) {
-                "key"
-            } else {
-                "option"
-            };
+            let hint = closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+            let what = if matches!(self.style, Style::Toml) { "key" } else { "option" };
             self.problems.push(format!(
                 "`{}` is not a known {what}; {}known: {}",
                 quoted(&self.path(key)),
@@ -389,27 +305,16 @@ impl<'a> Fields<'a> {
         let text = match (self.outside.read)(&file) {
             Ok(text) => text,
             Err(error) => {
-                self.bad(
-                    key,
-                    &file.to_string_lossy(),
-                    &format!("the file cannot be read: {error}"),
-                );
+                self.bad(key, &file.to_string_lossy(), &format!("the file cannot be read: {error}"));
                 return None;
             }
         };
         if text.len() > MAX_SECRET {
-            self.bad(
-                key,
-                &file.to_string_lossy(),
-                "the file is over 64 KiB; name one that holds the secret only",
-            );
+            self.bad(key, &file.to_string_lossy(), "the file is over 64 KiB; name one that holds the secret only");
             return None;
         }
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        Some(Secret::new(
-            text.strip_suffix('\r').unwrap_or(text).to_owned(),
-            Origin::File(file),
-        ))
+        Some(Secret::new(text.strip_suffix('\r').unwrap_or(text).to_owned(), Origin::File(file)))
     }
 
     /// The key as this table's user writes it.
@@ -417,10 +322,7 @@ impl<'a> Fields<'a> {
         let Style::Options { names, .. } = &self.style else {
             return key;
         };
-        names
-            .iter()
-            .find(|(ours, _)| *ours == key)
-            .map_or(key, |(_, theirs)| theirs)
+        names.iter().find(|(ours, _)| *ours == key).map_or(key, |(_, theirs)| theirs)
     }
 
     fn take(&self, key: &str) -> Option<&Value> {

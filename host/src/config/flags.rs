@@ -43,40 +43,22 @@ pub enum Meaning {
     Unsupported(&'static str),
 }
 
-const LOGGING: Meaning =
-    Meaning::Nothing("millrace logs to standard error; RUST_LOG sets how much");
+const LOGGING: Meaning = Meaning::Nothing("millrace logs to standard error; RUST_LOG sets how much");
 const CADVISOR: Meaning = Meaning::Nothing("kubelets collect on their own schedule");
-const OLD: Meaning =
-    Meaning::Nothing("it was gone from Heapster too; --metric-resolution sets the cycle");
-const TLS: Meaning =
-    Meaning::Unsupported("the HTTP port speaks plain HTTP; put a proxy with TLS in front of it");
+const OLD: Meaning = Meaning::Nothing("it was gone from Heapster too; --metric-resolution sets the cycle");
+const TLS: Meaning = Meaning::Unsupported("the HTTP port speaks plain HTTP; put a proxy with TLS in front of it");
 const API_SERVER: Meaning = Meaning::Unsupported("there is no aggregated API server");
 
 const fn text(name: &'static str, meaning: Meaning) -> Flag {
-    Flag {
-        name,
-        is_bool: false,
-        repeats: false,
-        meaning,
-    }
+    Flag { name, is_bool: false, repeats: false, meaning }
 }
 
 const fn list(name: &'static str, meaning: Meaning) -> Flag {
-    Flag {
-        name,
-        is_bool: false,
-        repeats: true,
-        meaning,
-    }
+    Flag { name, is_bool: false, repeats: true, meaning }
 }
 
 const fn switch(name: &'static str, meaning: Meaning) -> Flag {
-    Flag {
-        name,
-        is_bool: true,
-        repeats: false,
-        meaning,
-    }
+    Flag { name, is_bool: true, repeats: false, meaning }
 }
 
 /// Every flag that a Heapster manifest may hold.
@@ -89,26 +71,14 @@ pub const FLAGS: &[Flag] = &[
     text("label-separator", Meaning::LabelSeparator),
     list("ignore-label", Meaning::IgnoreLabel),
     list("store-label", Meaning::StoreLabel),
-    text(
-        "max-procs",
-        Meaning::Nothing("the scheduler uses the cores that the container is given"),
-    ),
+    text("max-procs", Meaning::Nothing("the scheduler uses the cores that the container is given")),
     text(
         "sink-export-data-timeout",
         Meaning::Nothing("a slow sink delays nothing; `timeout` of a sink bounds a request"),
     ),
-    switch(
-        "disable-export",
-        Meaning::Nothing("there is no metric-export route to switch off"),
-    ),
-    switch(
-        "disable-metric-sink",
-        Meaning::Nothing("there is no metric sink to switch off"),
-    ),
-    text(
-        "historical-source",
-        Meaning::Unsupported("there is no historical API; query the database itself"),
-    ),
+    switch("disable-export", Meaning::Nothing("there is no metric-export route to switch off")),
+    switch("disable-metric-sink", Meaning::Nothing("there is no metric sink to switch off")),
+    text("historical-source", Meaning::Unsupported("there is no historical API; query the database itself")),
     text("tls-cert", TLS),
     text("tls-key", TLS),
     text("tls-client-ca", TLS),
@@ -193,9 +163,7 @@ pub fn split(args: impl IntoIterator<Item = OsString>) -> (Vec<Given>, Vec<OsStr
         let value = match value {
             Some(value) => Some(value.to_owned()),
             None if flag.is_bool => Some("true".to_owned()),
-            None => args
-                .next()
-                .map(|value| value.to_string_lossy().into_owned()),
+            None => args.next().map(|value| value.to_string_lossy().into_owned()),
         };
         given.push(Given { flag, value });
     }
@@ -205,33 +173,20 @@ pub fn split(args: impl IntoIterator<Item = OsString>) -> (Vec<Given>, Vec<OsStr
 /// The flag and what follows its `=`.
 fn recognise(arg: &str) -> Option<(&'static Flag, Option<&str>)> {
     let body = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'))?;
-    let (name, value) = body
-        .split_once('=')
-        .map_or((body, None), |(name, value)| (name, Some(value)));
+    let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
     let name = name.replace('_', "-");
     // glog's verbosity may stand right behind its letter.
-    if let Some(level) = arg
-        .strip_prefix("-v")
-        .filter(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
+    if let Some(level) =
+        arg.strip_prefix("-v").filter(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit()))
     {
-        return FLAGS
-            .iter()
-            .find(|flag| flag.name == "v")
-            .map(|flag| (flag, Some(level)));
+        return FLAGS.iter().find(|flag| flag.name == "v").map(|flag| (flag, Some(level)));
     }
-    FLAGS
-        .iter()
-        .find(|flag| flag.name == name)
-        .map(|flag| (flag, value))
+    FLAGS.iter().find(|flag| flag.name == name).map(|flag| (flag, value))
 }
 
 /// The flag that the user most likely meant.
 pub fn suggestion(arg: &str) -> Option<&'static str> {
-    let name = arg
-        .trim_start_matches('-')
-        .split('=')
-        .next()
-        .unwrap_or_default();
+    let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
     closest(name, FLAGS.iter().map(|flag| flag.name))
 }
 
@@ -244,20 +199,13 @@ pub fn meaningful<'g>(given: &'g [Given], problems: &Problems) -> Vec<(Meaning, 
             problems.push(format!("`{at}` has no value; write {at}=VALUE"));
             continue;
         };
-        let earlier = given
-            .iter()
-            .take(index)
-            .any(|other| other.flag.name == flag.name);
+        let earlier = given.iter().take(index).any(|other| other.flag.name == flag.name);
         let switch = super::values::go_bool(value);
         if flag.is_bool && switch.is_none() {
             problems.bad(&at, value, "write true or false");
             continue;
         }
-        let off = if flag.is_bool {
-            switch == Some(false)
-        } else {
-            value.is_empty()
-        };
+        let off = if flag.is_bool { switch == Some(false) } else { value.is_empty() };
         match flag.meaning {
             Meaning::Unsupported(_) if off => {}
             Meaning::Unsupported(reason) => {
@@ -282,51 +230,19 @@ mod tests {
 
     fn shown(args: &[&str]) -> (Vec<String>, Vec<String>) {
         let (given, rest) = split(args.iter().map(OsString::from));
-        let given = given
-            .iter()
-            .map(|one| format!("{}={}", one.flag.name, one.value.as_deref().unwrap_or("?")));
-        (
-            given.collect(),
-            rest.iter()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect(),
-        )
+        let given = given.iter().map(|one| format!("{}={}", one.flag.name, one.value.as_deref().unwrap_or("?")));
+        (given.collect(), rest.iter().map(|arg| arg.to_string_lossy().into_owned()).collect())
     }
 
     #[test]
     fn flags_are_found_in_every_spelling() {
         for (name, args, given, rest) in [
             ("equals", vec!["--sink=log"], vec!["sink=log"], vec![]),
-            (
-                "next argument",
-                vec!["--sink", "log"],
-                vec!["sink=log"],
-                vec![],
-            ),
-            (
-                "underscore",
-                vec!["--metric_resolution=5s"],
-                vec!["metric-resolution=5s"],
-                vec![],
-            ),
-            (
-                "single dash",
-                vec!["-logtostderr"],
-                vec!["logtostderr=true"],
-                vec![],
-            ),
-            (
-                "glog",
-                vec!["-v=2", "-v", "3", "-v4"],
-                vec!["v=2", "v=3", "v=4"],
-                vec![],
-            ),
-            (
-                "switch takes no argument",
-                vec!["--api-server", "run"],
-                vec!["api-server=true"],
-                vec!["run"],
-            ),
+            ("next argument", vec!["--sink", "log"], vec!["sink=log"], vec![]),
+            ("underscore", vec!["--metric_resolution=5s"], vec!["metric-resolution=5s"], vec![]),
+            ("single dash", vec!["-logtostderr"], vec!["logtostderr=true"], vec![]),
+            ("glog", vec!["-v=2", "-v", "3", "-v4"], vec!["v=2", "v=3", "v=4"], vec![]),
+            ("switch takes no argument", vec!["--api-server", "run"], vec!["api-server=true"], vec!["run"]),
             (
                 "others are left",
                 vec!["run", "--cycles", "3", "--sink=log"],
@@ -334,12 +250,7 @@ mod tests {
                 vec!["run", "--cycles", "3"],
             ),
             ("no value", vec!["--source"], vec!["source=?"], vec![]),
-            (
-                "after two dashes",
-                vec!["--", "--sink=log"],
-                vec![],
-                vec!["--", "--sink=log"],
-            ),
+            ("after two dashes", vec!["--", "--sink=log"], vec![], vec!["--", "--sink=log"]),
         ] {
             let want = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
             assert_eq!(shown(&args), (want(given), want(rest)), "{name}");

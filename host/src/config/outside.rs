@@ -21,11 +21,7 @@ pub struct Outside {
 impl Outside {
     /// The real environment and file system.
     pub fn real() -> Self {
-        Self {
-            env: Box::new(|name| std::env::var(name).ok()),
-            read: Box::new(read_bounded),
-            resolve_secrets: true,
-        }
+        Self { env: Box::new(|name| std::env::var(name).ok()), read: Box::new(read_bounded), resolve_secrets: true }
     }
 
     /// Nothing but the arguments: no variable is set, no file exists.
@@ -41,9 +37,7 @@ impl Outside {
 /// A file's text, bounded: the path is the user's, and may name anything.
 fn read_bounded(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    let read = std::fs::File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
+    let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_FILE {
         return Err(Error::new(ErrorKind::FileTooLarge, "over 1 MiB"));
     }

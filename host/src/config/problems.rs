@@ -89,13 +89,7 @@ pub fn quoted(value: &str) -> String {
     let mut shown: String = value
         .chars()
         .take(MAX_QUOTED)
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect();
     if value.chars().nth(MAX_QUOTED).is_some() {
         shown.push('…');
@@ -106,11 +100,7 @@ pub fn quoted(value: &str) -> String {
 /// The known name that the user most likely meant, if one is near enough to be worth naming.
 pub fn closest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |name: &str| -> Vec<char> {
-        name.chars()
-            .take(64)
-            .filter(|c| !matches!(c, '-' | '_'))
-            .flat_map(char::to_lowercase)
-            .collect()
+        name.chars().take(64).filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
     };
     let wrong = plain(wrong);
     known

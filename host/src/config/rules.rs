@@ -27,12 +27,7 @@ pub struct RulesConfig {
 pub fn from_toml(fields: Fields<'_>) -> RulesConfig {
     let heapster = fields.table("heapster");
     let mut config = RulesConfig {
-        dirs: fields
-            .strings("dir")
-            .unwrap_or_default()
-            .into_iter()
-            .map(PathBuf::from)
-            .collect(),
+        dirs: fields.strings("dir").unwrap_or_default().into_iter().map(PathBuf::from).collect(),
         bundled: fields.path_of("bundled"),
         cache: fields.path_of("cache"),
         heapster: Map::new(),
@@ -57,8 +52,7 @@ pub fn from_toml(fields: Fields<'_>) -> RulesConfig {
 impl RulesConfig {
     /// Sets what joins labels.
     pub fn set_label_separator(&mut self, separator: &str) {
-        self.heapster
-            .insert("label-separator".to_owned(), separator.into());
+        self.heapster.insert("label-separator".to_owned(), separator.into());
     }
 
     /// Adds a label that the joined text leaves out.
@@ -81,10 +75,7 @@ impl RulesConfig {
     }
 
     fn add(&mut self, key: &str, label: &str) {
-        let list = self
-            .heapster
-            .entry(key)
-            .or_insert_with(|| Value::Array(Vec::new()));
+        let list = self.heapster.entry(key).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(labels) = list {
             labels.push(label.into());
         }
@@ -97,20 +88,14 @@ impl RulesConfig {
         match self.dirs.as_slice() {
             [] => {}
             [one] => drop(table.insert("dir".to_owned(), text(one).into())),
-            many => drop(table.insert(
-                "dir".to_owned(),
-                many.iter().map(text).collect::<Vec<_>>().into(),
-            )),
+            many => drop(table.insert("dir".to_owned(), many.iter().map(text).collect::<Vec<_>>().into())),
         }
         for (key, path) in [("bundled", &self.bundled), ("cache", &self.cache)] {
             if let Some(path) = path {
                 table.insert(key.to_owned(), text(path).into());
             }
         }
-        if let Some(settings) = toml::Value::try_from(&self.heapster)
-            .ok()
-            .filter(|_| !self.heapster.is_empty())
-        {
+        if let Some(settings) = toml::Value::try_from(&self.heapster).ok().filter(|_| !self.heapster.is_empty()) {
             table.insert("heapster".to_owned(), settings);
         }
         table

@@ -24,10 +24,7 @@ impl Secret {
     /// A secret whose text stood where it is used.
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
-        Self {
-            origin: Origin::Text(value.replace("${", "$${")),
-            value,
-        }
+        Self { origin: Origin::Text(value.replace("${", "$${")), value }
     }
 
     /// A secret and how it was written.
@@ -73,9 +70,7 @@ pub fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
         }
         out.push_str(&rest[..at]);
         let Some((name, after)) = rest[at + 2..].split_once('}') else {
-            return Err(
-                "has `${` without `}`; write `${NAME}`, or `$${` for the two characters".to_owned(),
-            );
+            return Err("has `${` without `}`; write `${NAME}`, or `$${` for the two characters".to_owned());
         };
         out.push_str(&variable(name, env)?);
         rest = after;
@@ -94,14 +89,8 @@ pub fn expand_shell(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
         let (name, left) = match after.strip_prefix('{') {
-            Some(inner) => inner
-                .split_once('}')
-                .ok_or("has `${` without `}`; write `${NAME}`, or `%24` for a `$`")?,
-            None => after.split_at(
-                after
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(after.len()),
-            ),
+            Some(inner) => inner.split_once('}').ok_or("has `${` without `}`; write `${NAME}`, or `%24` for a `$`")?,
+            None => after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len())),
         };
         if name.is_empty() {
             return Err("has a `$` that begins no variable; write `%24` for a `$`".to_owned());
@@ -116,16 +105,13 @@ pub fn expand_shell(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<
 /// The name in a text that is one `$VAR` or `${VAR}` and nothing else.
 pub fn whole_reference(text: &str) -> Option<&str> {
     let name = text.strip_prefix('$')?;
-    let name = name
-        .strip_prefix('{')
-        .map_or(Some(name), |inner| inner.strip_suffix('}'))?;
+    let name = name.strip_prefix('{').map_or(Some(name), |inner| inner.strip_suffix('}'))?;
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     is_name.then_some(name)
 }
 
 fn variable(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    env(name)
-        .ok_or_else(|| format!("uses the environment variable `{name}`, which is not set; set it"))
+    env(name).ok_or_else(|| format!("uses the environment variable `{name}`, which is not set; set it"))
 }
 
 #[cfg(test)]
@@ -139,44 +125,15 @@ mod tests {
     #[test]
     fn references_are_expanded() {
         for (name, expand, text, want) in [
-            (
-                "braces",
-                expand as fn(&str, &dyn Fn(&str) -> Option<String>) -> _,
-                "a${PW}b",
-                Ok("as3cretb"),
-            ),
-            (
-                "bare dollar is itself in toml",
-                expand,
-                "a$PWb$",
-                Ok("a$PWb$"),
-            ),
+            ("braces", expand as fn(&str, &dyn Fn(&str) -> Option<String>) -> _, "a${PW}b", Ok("as3cretb")),
+            ("bare dollar is itself in toml", expand, "a$PWb$", Ok("a$PWb$")),
             ("escaped", expand, "a$${PW}", Ok("a${PW}")),
-            (
-                "unset",
-                expand,
-                "${NO}",
-                Err("uses the environment variable `NO`, which is not set; set it"),
-            ),
-            (
-                "heapster's bare name",
-                expand_shell,
-                "x=$PW&y",
-                Ok("x=s3cret&y"),
-            ),
+            ("unset", expand, "${NO}", Err("uses the environment variable `NO`, which is not set; set it")),
+            ("heapster's bare name", expand_shell, "x=$PW&y", Ok("x=s3cret&y")),
             ("heapster's braces", expand_shell, "${PW}1", Ok("s3cret1")),
-            (
-                "lone dollar",
-                expand_shell,
-                "a$&",
-                Err("has a `$` that begins no variable; write `%24` for a `$`"),
-            ),
+            ("lone dollar", expand_shell, "a$&", Err("has a `$` that begins no variable; write `%24` for a `$`")),
         ] {
-            assert_eq!(
-                expand(text, &env),
-                want.map(str::to_owned).map_err(str::to_owned),
-                "{name}"
-            );
+            assert_eq!(expand(text, &env), want.map(str::to_owned).map_err(str::to_owned), "{name}");
         }
     }
 
@@ -187,14 +144,9 @@ mod tests {
 
     #[test]
     fn whole_reference_is_only_a_reference() {
-        for (text, want) in [
-            ("$PW", Some("PW")),
-            ("${PW}", Some("PW")),
-            ("x$PW", None),
-            ("$PW-x", None),
-            ("$", None),
-            ("${", None),
-        ] {
+        for (text, want) in
+            [("$PW", Some("PW")), ("${PW}", Some("PW")), ("x$PW", None), ("$PW-x", None), ("$", None), ("${", None)]
+        {
             assert_eq!(whole_reference(text), want, "{text}");
         }
     }

@@ -35,11 +35,7 @@ const KINDS: &[Kind] = &[
 /// Reads one `[[sink]]`.
 pub fn from_toml(fields: Fields<'_>) -> Option<SinkConfig> {
     if !fields.has("type") {
-        fields.problems.push(format!(
-            "`{}` is missing; millrace has {}",
-            fields.path("type"),
-            names()
-        ));
+        fields.problems.push(format!("`{}` is missing; millrace has {}", fields.path("type"), names()));
         return None;
     }
     let name = fields.string("type")?;
@@ -65,17 +61,12 @@ pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<Si
 }
 
 fn unknown(name: &str) -> String {
-    let near = closest(name, KINDS.iter().map(|kind| kind.name))
-        .map(|near| format!("did you mean {near}? "));
+    let near = closest(name, KINDS.iter().map(|kind| kind.name)).map(|near| format!("did you mean {near}? "));
     format!("{}millrace has {}", near.unwrap_or_default(), names())
 }
 
 fn names() -> String {
-    KINDS
-        .iter()
-        .map(|kind| kind.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+    KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
 }
 
 impl SinkConfig {
@@ -106,18 +97,11 @@ mod tests {
     fn sink_that_we_do_not_have_is_refused_with_the_list() {
         for (text, want) in [
             ("gcm", "`--sink` is `gcm`; millrace has influxdb, log"),
-            (
-                "influx:http://db",
-                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log",
-            ),
+            ("influx:http://db", "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log"),
         ] {
             let problems = Problems::default();
             assert!(from_uri(text, &Outside::nothing(), &problems).is_none());
-            assert_eq!(
-                problems.into_warnings().unwrap_err().errors,
-                [want],
-                "{text}"
-            );
+            assert_eq!(problems.into_warnings().unwrap_err().errors, [want], "{text}");
         }
     }
 

@@ -15,9 +15,7 @@ mod heapster;
 mod kubelet;
 
 pub use heapster::from_uri;
-pub use kubelet::{
-    AddressOverrides, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName,
-};
+pub use kubelet::{AddressOverrides, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName};
 
 /// `[source.kubernetes]`, checked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -59,10 +57,7 @@ pub enum ApiServer {
 
 impl Default for ApiServer {
     fn default() -> Self {
-        Self::InCluster {
-            host: None,
-            insecure_tls: false,
-        }
+        Self::InCluster { host: None, insecure_tls: false }
     }
 }
 
@@ -82,39 +77,25 @@ pub fn from_toml(source: Fields<'_>) -> SourceConfig {
 
 /// `api-server` is a word, a URL or a path; the keys beside it depend on which.
 fn api_server(fields: &Fields<'_>) -> ApiServer {
-    let kind = fields
-        .string("api-server")
-        .unwrap_or_else(|| "in-cluster".to_owned());
+    let kind = fields.string("api-server").unwrap_or_else(|| "in-cluster".to_owned());
     let host = fields.url("api-server-url");
     let insecure_tls = fields.boolean("insecure-tls").unwrap_or(false);
     let token_file = fields.path_of("token-file");
     let certificate_authority = fields.path_of("certificate-authority");
     let misplaced = |keys: &[&str], with: &str| {
         for key in keys.iter().filter(|key| fields.has(key)) {
-            fields.problems.push(format!(
-                "`{}` has no meaning {with}; leave it out",
-                fields.path(key)
-            ));
+            fields.problems.push(format!("`{}` has no meaning {with}; leave it out", fields.path(key)));
         }
     };
     if kind == "in-cluster" {
-        misplaced(
-            &["token-file", "certificate-authority"],
-            "with api-server = \"in-cluster\"",
-        );
+        misplaced(&["token-file", "certificate-authority"], "with api-server = \"in-cluster\"");
         return ApiServer::InCluster { host, insecure_tls };
     }
     if !kind.contains("://") {
-        let all = [
-            "api-server-url",
-            "insecure-tls",
-            "token-file",
-            "certificate-authority",
-        ];
+        let all = ["api-server-url", "insecure-tls", "token-file", "certificate-authority"];
         misplaced(&all, "with a kubeconfig, which says it itself");
         if !kind.contains('/') {
-            let remedy =
-                "use \"in-cluster\", a URL, or the path of a kubeconfig (with a `/` in it)";
+            let remedy = "use \"in-cluster\", a URL, or the path of a kubeconfig (with a `/` in it)";
             fields.bad("api-server", &kind, remedy);
         }
         return ApiServer::Kubeconfig(PathBuf::from(kind));
@@ -128,12 +109,7 @@ fn api_server(fields: &Fields<'_>) -> ApiServer {
         ));
     }
     match server_url(&kind) {
-        Ok(url) => ApiServer::Url {
-            url,
-            insecure_tls,
-            token_file,
-            certificate_authority,
-        },
+        Ok(url) => ApiServer::Url { url, insecure_tls, token_file, certificate_authority },
         Err(remedy) => {
             fields.bad("api-server", &redacted(&kind), &remedy);
             ApiServer::default()
@@ -159,20 +135,12 @@ impl SourceConfig {
             ApiServer::Kubeconfig(path) => {
                 put("api-server", path.to_string_lossy().into_owned().into());
             }
-            ApiServer::Url {
-                url,
-                insecure_tls,
-                token_file,
-                certificate_authority,
-            } => {
+            ApiServer::Url { url, insecure_tls, token_file, certificate_authority } => {
                 put("api-server", values::url_text(url).into());
                 if *insecure_tls {
                     put("insecure-tls", true.into());
                 }
-                for (key, path) in [
-                    ("token-file", token_file),
-                    ("certificate-authority", certificate_authority),
-                ] {
+                for (key, path) in [("token-file", token_file), ("certificate-authority", certificate_authority)] {
                     if let Some(path) = path {
                         put(key, path.to_string_lossy().into_owned().into());
                     }
@@ -201,15 +169,8 @@ mod tests {
 
     fn outcome(toml: &str) -> Result<SourceConfig, String> {
         let (outside, problems) = (Outside::nothing(), Problems::default());
-        let config = from_toml(Fields::toml(
-            toml.parse().unwrap(),
-            "source",
-            &outside,
-            &problems,
-        ));
-        problems
-            .into_warnings()
-            .map_err(|refused| refused.errors.join("|"))?;
+        let config = from_toml(Fields::toml(toml.parse().unwrap(), "source", &outside, &problems));
+        problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
         Ok(config)
     }
 
@@ -219,10 +180,7 @@ mod tests {
         for (toml, want) in [
             ("", Ok(ApiServer::default())),
             ("api-server = 'in-cluster'", Ok(ApiServer::default())),
-            (
-                "api-server = '/home/me/.kube/config'",
-                Ok(ApiServer::Kubeconfig("/home/me/.kube/config".into())),
-            ),
+            ("api-server = '/home/me/.kube/config'", Ok(ApiServer::Kubeconfig("/home/me/.kube/config".into()))),
             (
                 "api-server = 'https://api:6443'\ntoken-file = '/t'",
                 Ok(ApiServer::Url {
@@ -234,17 +192,12 @@ mod tests {
             ),
             (
                 "api-server-url = 'https://api:6443'\ninsecure-tls = true",
-                Ok(ApiServer::InCluster {
-                    host: Some(url),
-                    insecure_tls: true,
-                }),
+                Ok(ApiServer::InCluster { host: Some(url), insecure_tls: true }),
             ),
             (
                 "api-server = 'in-clutser'",
-                Err(
-                    "`source.kubernetes.api-server` is `in-clutser`; use \"in-cluster\", a URL, or the path of a \
-                     kubeconfig (with a `/` in it)",
-                ),
+                Err("`source.kubernetes.api-server` is `in-clutser`; use \"in-cluster\", a URL, or the path of a \
+                     kubeconfig (with a `/` in it)"),
             ),
             (
                 "api-server = './kc'\ntoken-file = '/t'",
@@ -254,27 +207,17 @@ mod tests {
             ),
             (
                 "api-server = 'https://a'\ninsecure-tls = true\ncertificate-authority = '/ca'",
-                Err(
-                    "`source.kubernetes.insecure-tls` and `source.kubernetes.certificate-authority` contradict each \
-                     other; leave one out",
-                ),
+                Err("`source.kubernetes.insecure-tls` and `source.kubernetes.certificate-authority` contradict each \
+                     other; leave one out"),
             ),
         ] {
             let got = outcome(&format!("[kubernetes]\n{toml}"));
             if let Ok(config) = &got {
                 let mut outer = Table::new();
                 outer.insert("kubernetes".to_owned(), config.to_toml().into());
-                assert_eq!(
-                    &outcome(&outer.to_string()).unwrap(),
-                    config,
-                    "{toml} again"
-                );
+                assert_eq!(&outcome(&outer.to_string()).unwrap(), config, "{toml} again");
             }
-            assert_eq!(
-                got.map(|config| config.api),
-                want.map_err(str::to_owned),
-                "{toml}"
-            );
+            assert_eq!(got.map(|config| config.api), want.map_err(str::to_owned), "{toml}");
         }
     }
 }

@@ -16,12 +16,7 @@ impl fmt::Display for Config {
             writeln!(f, "sinks       none")?;
         }
         for (index, one) in self.sinks.iter().enumerate() {
-            writeln!(
-                f,
-                "{:<12}{}",
-                if index == 0 { "sinks" } else { "" },
-                sink(one)
-            )?;
+            writeln!(f, "{:<12}{}", if index == 0 { "sinks" } else { "" }, sink(one))?;
         }
         write!(f, "http        {}", self.http.listen)
     }
@@ -29,33 +24,18 @@ impl fmt::Display for Config {
 
 fn api(api: &ApiServer) -> String {
     let unchecked = |insecure: bool| {
-        if insecure {
-            ", certificate NOT checked"
-        } else {
-            ""
-        }
+        if insecure { ", certificate NOT checked" } else { "" }
     };
     match api {
         ApiServer::InCluster { host, insecure_tls } => {
-            let host = host
-                .as_ref()
-                .map_or_else(String::new, |host| format!(" at {}", url_text(host)));
-            format!(
-                "this pod's service account{host}{}",
-                unchecked(*insecure_tls)
-            )
+            let host = host.as_ref().map_or_else(String::new, |host| format!(" at {}", url_text(host)));
+            format!("this pod's service account{host}{}", unchecked(*insecure_tls))
         }
         ApiServer::Kubeconfig(path) => format!("kubeconfig {}", path.display()),
-        ApiServer::Url {
-            url,
-            insecure_tls,
-            token_file,
-            ..
-        } => {
-            let token = token_file.as_ref().map_or_else(
-                || ", no token".to_owned(),
-                |path| format!(", token {}", path.display()),
-            );
+        ApiServer::Url { url, insecure_tls, token_file, .. } => {
+            let token = token_file
+                .as_ref()
+                .map_or_else(|| ", no token".to_owned(), |path| format!(", token {}", path.display()));
             format!("{}{token}{}", url_text(url), unchecked(*insecure_tls))
         }
     }
@@ -77,29 +57,16 @@ fn kubelets(kubelet: &KubeletConfig) -> String {
         KubeletToken::Cluster => ", the API server's token".to_owned(),
         KubeletToken::File(path) => format!(", token {}", path.display()),
     };
-    format!(
-        "{}, {port}{authority}{token}",
-        if kubelet.https { "HTTPS" } else { "HTTP" }
-    )
+    format!("{}, {port}{authority}{token}", if kubelet.https { "HTTPS" } else { "HTTP" })
 }
 
 fn rules(rules: &RulesConfig) -> String {
-    let bundled = rules
-        .bundled
-        .as_ref()
-        .map_or_else(|| "bundled".to_owned(), |path| path.display().to_string());
-    let dirs: String = rules
-        .dirs
-        .iter()
-        .map(|dir| format!(", {}", dir.display()))
-        .collect();
+    let bundled = rules.bundled.as_ref().map_or_else(|| "bundled".to_owned(), |path| path.display().to_string());
+    let dirs: String = rules.dirs.iter().map(|dir| format!(", {}", dir.display())).collect();
     let settings = if rules.heapster.is_empty() {
         String::new()
     } else {
-        format!(
-            "; heapster {}",
-            serde_json::Value::Object(rules.heapster.clone())
-        )
+        format!("; heapster {}", serde_json::Value::Object(rules.heapster.clone()))
     };
     format!("{bundled}{dirs}{settings}")
 }
@@ -111,21 +78,11 @@ fn sink(sink: &SinkConfig) -> String {
             "influxdb {}, database {}, {}retention {}, gzip {}, queue {}{}",
             url_text(&config.url),
             config.database,
-            if config.with_fields {
-                "with fields, "
-            } else {
-                ""
-            },
+            if config.with_fields { "with fields, " } else { "" },
             retention_text(config.retention),
-            config
-                .gzip
-                .map_or_else(|| "off".to_owned(), |level| level.to_string()),
+            config.gzip.map_or_else(|| "off".to_owned(), |level| level.to_string()),
             bytes_text(config.queue as u64),
-            if config.insecure_tls {
-                ", certificate NOT checked"
-            } else {
-                ""
-            },
+            if config.insecure_tls { ", certificate NOT checked" } else { "" },
         ),
     }
 }

@@ -20,20 +20,11 @@ fn outside(file: &str) -> Outside {
 
 fn inputs(args: &[&str]) -> Inputs {
     let (flags, _) = flags::split(args.iter().map(OsString::from));
-    Inputs {
-        flags,
-        ..Inputs::default()
-    }
+    Inputs { flags, ..Inputs::default() }
 }
 
 fn from_file(text: &str, args: &[&str]) -> Result<Loaded, Refused> {
-    load(
-        &Inputs {
-            file: Some("/c.toml".into()),
-            ..inputs(args)
-        },
-        &outside(text),
-    )
+    load(&Inputs { file: Some("/c.toml".into()), ..inputs(args) }, &outside(text))
 }
 
 const EXAMPLE: &str = r#"
@@ -70,9 +61,7 @@ fn the_documented_example_is_read() {
         serde_json::to_string(&config.rules.heapster).unwrap(),
         r#"{"ignore-labels":["pod-template-hash"],"store-labels":["app","team=example.com/team"]}"#
     );
-    let SinkConfig::Influxdb(influxdb) = &config.sinks[0] else {
-        panic!("{:?}", config.sinks)
-    };
+    let SinkConfig::Influxdb(influxdb) = &config.sinks[0] else { panic!("{:?}", config.sinks) };
     assert_eq!(influxdb.password.expose(), "s3cret");
     assert_eq!(config.sinks[1].kind(), "log");
     assert!(!format!("{config:?}{config}").contains("s3cret"));
@@ -88,14 +77,7 @@ fn flags_replace_the_source_and_add_sinks() {
     ];
     let config = from_file(EXAMPLE, &args).unwrap().config;
     assert_eq!(config.source.kubelet.port, KubeletPort::Fixed(10255));
-    assert_eq!(
-        config
-            .sinks
-            .iter()
-            .map(SinkConfig::kind)
-            .collect::<Vec<_>>(),
-        ["influxdb", "log", "log"]
-    );
+    assert_eq!(config.sinks.iter().map(SinkConfig::kind).collect::<Vec<_>>(), ["influxdb", "log", "log"]);
     assert_eq!(config.resolution, Duration::from_secs(10));
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:80");
 }
@@ -103,16 +85,8 @@ fn flags_replace_the_source_and_add_sinks() {
 #[test]
 fn every_error_is_reported_at_once() {
     let text = "resolution = '0s'\nresolutoin = 1\n[http]\nlisten = '8082'\n[[sink]]\ntype = 'kafak'\n[[sink]]\ntype = 'influxdb'\npassword = 's3cret' \n[source.kubernetes.kubelet]\nport = 0";
-    let refused = from_file(
-        text,
-        &[
-            "--metric-resolution=3s",
-            "--sink=gcm",
-            "--tls-cert=/c",
-            "--store-label==x",
-        ],
-    )
-    .unwrap_err();
+    let refused =
+        from_file(text, &["--metric-resolution=3s", "--sink=gcm", "--tls-cert=/c", "--store-label==x"]).unwrap_err();
     let starts = [
         "`resolution` is `0s`; use at least 1s",
         "`source.kubernetes.kubelet.port` is `0`; use",
@@ -137,10 +111,7 @@ fn every_error_is_reported_at_once() {
 fn syntax_error_names_the_place_and_does_not_show_the_line() {
     let refused = from_file("a = 1\npassword = \"s3cret", &["--sink=gcm"]).unwrap_err();
     assert_eq!(refused.errors.len(), 2, "{refused}");
-    assert!(
-        refused.errors[0].starts_with("line 2, column "),
-        "{refused}"
-    );
+    assert!(refused.errors[0].starts_with("line 2, column "), "{refused}");
     assert!(!refused.to_string().contains("s3cret"), "{refused}");
 }
 
@@ -148,10 +119,7 @@ fn syntax_error_names_the_place_and_does_not_show_the_line() {
 fn what_flags_mean_is_read_again_from_its_toml() {
     for args in [
         vec!["--source=kubernetes:"],
-        vec![
-            "--source=kubernetes.summary_api:''",
-            "--sink=influxdb:http://monitoring-influxdb:8086",
-        ],
+        vec!["--source=kubernetes.summary_api:''", "--sink=influxdb:http://monitoring-influxdb:8086"],
         vec![
             "--source=kubernetes.summary_api:http://127.0.0.1:81?inClusterConfig=false&kubeletHttps=false&kubeletPort=81&auth=&host_id_annotation=example.com/host-id",
             "--sink=log",
@@ -167,16 +135,11 @@ fn what_flags_mean_is_read_again_from_its_toml() {
             "--metric-resolution=1m30s",
             "--listen-ip=::1",
         ],
-        vec![
-            "--source=kubernetes:?inClusterConfig=false&auth=/kc",
-            "--sink=influxdb:?pw=a$PW%24%7Bx",
-        ],
+        vec!["--source=kubernetes:?inClusterConfig=false&auth=/kc", "--sink=influxdb:?pw=a$PW%24%7Bx"],
     ] {
         let config = load(&inputs(&args), &outside("")).unwrap().config;
         let text = toml::to_string(&config.to_toml()).unwrap();
-        let again = from_file(&text, &[])
-            .unwrap_or_else(|refused| panic!("{refused}\n{text}"))
-            .config;
+        let again = from_file(&text, &[]).unwrap_or_else(|refused| panic!("{refused}\n{text}")).config;
         assert_eq!(again, config, "{text}");
     }
 }
@@ -185,17 +148,8 @@ fn what_flags_mean_is_read_again_from_its_toml() {
 fn conversion_carries_references_over_without_looking_at_them() {
     let mut outside = Outside::nothing();
     outside.resolve_secrets = false;
-    let config = load(
-        &inputs(&["--sink=influxdb:http://db?user=me&pw=${UNSET}"]),
-        &outside,
-    )
-    .unwrap()
-    .config;
-    assert!(
-        toml::to_string(&config.to_toml())
-            .unwrap()
-            .contains("password = \"${UNSET}\"")
-    );
+    let config = load(&inputs(&["--sink=influxdb:http://db?user=me&pw=${UNSET}"]), &outside).unwrap().config;
+    assert!(toml::to_string(&config.to_toml()).unwrap().contains("password = \"${UNSET}\""));
 }
 
 #[test]
@@ -203,41 +157,25 @@ fn nothing_at_all_teaches_outside_and_starts_inside_a_cluster() {
     let refused = load(&Inputs::default(), &outside("")).unwrap_err();
     assert!(refused.errors[0].contains("--config FILE"), "{refused}");
     let mut inside = Outside::nothing();
-    inside.env =
-        Box::new(|name| (name == "KUBERNETES_SERVICE_HOST").then(|| "10.0.0.1".to_owned()));
-    assert_eq!(
-        load(&Inputs::default(), &inside).unwrap().config,
-        Config::default()
-    );
+    inside.env = Box::new(|name| (name == "KUBERNETES_SERVICE_HOST").then(|| "10.0.0.1".to_owned()));
+    assert_eq!(load(&Inputs::default(), &inside).unwrap().config, Config::default());
 }
 
 #[test]
 fn kubelet_timeout_must_end_before_the_next_cycle() {
-    let refused = from_file(
-        "resolution = '5s'\n[source.kubernetes.kubelet]\ntimeout = '5s'",
-        &[],
-    )
-    .unwrap_err();
-    assert_eq!(
-        refused.errors,
-        ["`source.kubernetes.kubelet.timeout` is `5s`; use less than the resolution (5s)"]
-    );
+    let refused = from_file("resolution = '5s'\n[source.kubernetes.kubelet]\ntimeout = '5s'", &[]).unwrap_err();
+    assert_eq!(refused.errors, ["`source.kubernetes.kubelet.timeout` is `5s`; use less than the resolution (5s)"]);
 }
 
 #[test]
 fn damaged_input_is_refused_or_read_but_never_ends_the_process() {
-    let uri =
-        "influxdb:http://u:p@db:8086?user=$PW&pw=${PW}&retention=7d&queue=64MiB&timeout=20s&gzip=1";
+    let uri = "influxdb:http://u:p@db:8086?user=$PW&pw=${PW}&retention=7d&queue=64MiB&timeout=20s&gzip=1";
     let mut state = 1_u64;
     let mut next = |bound: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % bound
     };
-    let alphabet: Vec<char> = "0123456789$%{}[]=:/?&#'\"\\\n-_.,@ \0wdhsµµ–ﬀ🦀"
-        .chars()
-        .collect();
+    let alphabet: Vec<char> = "0123456789$%{}[]=:/?&#'\"\\\n-_.,@ \0wdhsµµ–ﬀ🦀".chars().collect();
     for _ in 0..3_000 {
         let mut damage = |text: &str| {
             let mut text: Vec<char> = text.chars().collect();
@@ -251,20 +189,12 @@ fn damaged_input_is_refused_or_read_but_never_ends_the_process() {
             }
             text.into_iter().collect::<String>()
         };
-        let (sink, source) = (
-            damage(uri),
-            damage("kubernetes:https://api?kubeletPort=10250&auth=$PW"),
-        );
-        let args = [
-            format!("--sink={sink}"),
-            format!("--source={source}"),
-            damage("--metric-resolution=1m30s"),
-        ];
+        let (sink, source) = (damage(uri), damage("kubernetes:https://api?kubeletPort=10250&auth=$PW"));
+        let args = [format!("--sink={sink}"), format!("--source={source}"), damage("--metric-resolution=1m30s")];
         let text = damage(EXAMPLE);
         if let Ok(loaded) = from_file(&text, &args.iter().map(String::as_str).collect::<Vec<_>>()) {
             let again = toml::to_string(&loaded.config.to_toml()).unwrap();
-            let read =
-                from_file(&again, &[]).unwrap_or_else(|refused| panic!("{refused}\n{again}"));
+            let read = from_file(&again, &[]).unwrap_or_else(|refused| panic!("{refused}\n{again}"));
             assert_eq!(read.config.to_toml(), loaded.config.to_toml());
         }
     }

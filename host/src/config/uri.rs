@@ -34,9 +34,7 @@ impl Uri {
     pub fn parse(flag: &str, text: &str, outside: &Outside, problems: &Problems) -> Option<Self> {
         let (key, rest) = text.split_once(':').unwrap_or((text, ""));
         if key.is_empty() {
-            problems.push(format!(
-                "`--{flag}` has no key; write --{flag}=KEY:URL?options"
-            ));
+            problems.push(format!("`--{flag}` has no key; write --{flag}=KEY:URL?options"));
             return None;
         }
         let mut uri = Self {
@@ -47,9 +45,7 @@ impl Uri {
             options: Table::new(),
             references: BTreeMap::new(),
         };
-        uri.read(rest, outside, problems)
-            .map_err(|remedy| problems.push(format!("`{}` {remedy}", uri.at)))
-            .ok()?;
+        uri.read(rest, outside, problems).map_err(|remedy| problems.push(format!("`{}` {remedy}", uri.at))).ok()?;
         Some(uri)
     }
 
@@ -60,14 +56,7 @@ impl Uri {
         outside: &'a Outside,
         problems: &'a Problems,
     ) -> Fields<'a> {
-        Fields::options(
-            self.options.clone(),
-            &self.at,
-            names,
-            self.references.clone(),
-            outside,
-            problems,
-        )
+        Fields::options(self.options.clone(), &self.at, names, self.references.clone(), outside, problems)
     }
 
     /// The whole part after the key. The options are read even when the URL is wrong: all errors at once.
@@ -107,16 +96,12 @@ impl Uri {
             return Ok(());
         }
         if pair.contains('#') {
-            return Err(
-                "has a `#` in its options, which would cut off what follows; write `%23`"
-                    .to_owned(),
-            );
+            return Err("has a `#` in its options, which would cut off what follows; write `%23`".to_owned());
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name =
-            decoded(name).ok_or("has an option whose name is not UTF-8; check its % codes")?;
-        let value = decoded(value)
-            .ok_or_else(|| format!("option `{}` is not UTF-8; check its % codes", quoted(&name)))?;
+        let name = decoded(name).ok_or("has an option whose name is not UTF-8; check its % codes")?;
+        let value =
+            decoded(value).ok_or_else(|| format!("option `{}` is not UTF-8; check its % codes", quoted(&name)))?;
         if self.options.contains_key(&name) {
             return Ok(());
         }
@@ -131,9 +116,7 @@ impl Uri {
 /// The URL before the options.
 fn server(base: &str, at: &str, problems: &Problems) -> Option<Url> {
     if base.contains('#') {
-        problems.push(format!(
-            "`{at}` has a `#`, which would cut off what follows; write `%23`"
-        ));
+        problems.push(format!("`{at}` has a `#`, which would cut off what follows; write `%23`"));
         return None;
     }
     let mut base = base.to_owned();
@@ -146,32 +129,23 @@ fn server(base: &str, at: &str, problems: &Problems) -> Option<Url> {
     };
     let ignored = !url.username().is_empty() || url.password().is_some();
     if ignored {
-        problems.warn(format!(
-            "`{at}` has a user or password in its URL; it is ignored, as in Heapster"
-        ));
+        problems.warn(format!("`{at}` has a user or password in its URL; it is ignored, as in Heapster"));
         // Both fail only for URLs without a host, which `server_url` refuses below.
         let _ = url.set_username("");
         let _ = url.set_password(None);
     }
     if !matches!(url.path(), "" | "/") && url.has_host() {
-        problems.warn(format!(
-            "`{at}` has the path `{}` in its URL; it is ignored, as in Heapster",
-            quoted(url.path())
-        ));
+        problems
+            .warn(format!("`{at}` has the path `{}` in its URL; it is ignored, as in Heapster", quoted(url.path())));
         url.set_path("");
     }
-    server_url(url.as_str())
-        .map_err(|remedy| problems.bad(at, &redacted(&base), &remedy))
-        .ok()
+    server_url(url.as_str()).map_err(|remedy| problems.bad(at, &redacted(&base), &remedy)).ok()
 }
 
 /// Form decoding: `+` is a space, `%41` is `A`.
 fn decoded(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced)
-        .decode_utf8()
-        .ok()
-        .map(|text| text.into_owned())
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
 }
 
 #[cfg(test)]
@@ -189,15 +163,10 @@ mod tests {
         });
         let problems = Problems::default();
         let uri = Uri::parse("sink", text, &outside, &problems);
-        problems
-            .into_warnings()
-            .map_err(|refused| refused.errors.join("|"))?;
+        problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
         let uri = uri.unwrap();
-        let options: Vec<String> = uri
-            .options
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
-            .collect();
+        let options: Vec<String> =
+            uri.options.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
         let server = uri.server.as_ref().map(Url::as_str).unwrap_or_default();
         Ok(format!("{} {} {}", uri.key, server, options.join(" ")))
     }
@@ -207,33 +176,17 @@ mod tests {
         for (text, want) in [
             ("log", Ok("log  ")),
             ("influxdb:http://db:8086", Ok("influxdb http://db:8086/ ")),
-            (
-                "influxdb:http://db:8086?db=a&db=b",
-                Ok("influxdb http://db:8086/ db=a"),
-            ),
+            ("influxdb:http://db:8086?db=a&db=b", Ok("influxdb http://db:8086/ db=a")),
             ("influxdb:?pw=a%20b+c", Ok("influxdb  pw=a b c")),
             ("kubernetes:''", Ok("kubernetes  ")),
             ("influxdb:$HOST?pw=$PW", Ok("influxdb http://db:1/ pw=p&q")),
-            (
-                "influxdb:${HOST}?pw=${MORE}",
-                Ok("influxdb http://db:1/ pw=x user=me"),
-            ),
+            ("influxdb:${HOST}?pw=${MORE}", Ok("influxdb http://db:1/ pw=x user=me")),
             ("influxdb:http://db/some/path", Ok("influxdb http://db/ ")),
-            (
-                ":http://db",
-                Err("`--sink` has no key; write --sink=KEY:URL?options"),
-            ),
-            (
-                "influxdb:$NO",
-                Err(
-                    "`--sink=influxdb` uses the environment variable `NO`, which is not set; set it",
-                ),
-            ),
+            (":http://db", Err("`--sink` has no key; write --sink=KEY:URL?options")),
+            ("influxdb:$NO", Err("`--sink=influxdb` uses the environment variable `NO`, which is not set; set it")),
             (
                 "influxdb:db:8086",
-                Err(
-                    "`--sink=influxdb` is `db:8086`; write it as http://host:port or https://host:port",
-                ),
+                Err("`--sink=influxdb` is `db:8086`; write it as http://host:port or https://host:port"),
             ),
             (
                 "influxdb:http://u:s3cret@?x=1",
@@ -241,20 +194,11 @@ mod tests {
             ),
             (
                 "influxdb:?pw=a#b",
-                Err(
-                    "`--sink=influxdb` has a `#` in its options, which would cut off what follows; write `%23`",
-                ),
+                Err("`--sink=influxdb` has a `#` in its options, which would cut off what follows; write `%23`"),
             ),
-            (
-                "influxdb:?pw=%ff",
-                Err("`--sink=influxdb` option `pw` is not UTF-8; check its % codes"),
-            ),
+            ("influxdb:?pw=%ff", Err("`--sink=influxdb` option `pw` is not UTF-8; check its % codes")),
         ] {
-            assert_eq!(
-                outcome(text),
-                want.map(str::to_owned).map_err(str::to_owned),
-                "{text}"
-            );
+            assert_eq!(outcome(text), want.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
     }
 }

@@ -23,9 +23,7 @@ pub fn server_url(text: &str) -> Result<Url, String> {
 
 /// A URL as it may be shown: without user, password and query.
 pub fn redacted(url: &str) -> String {
-    let (base, rest) = url
-        .split_once('?')
-        .map_or((url, ""), |(base, _)| (base, "?…"));
+    let (base, rest) = url.split_once('?').map_or((url, ""), |(base, _)| (base, "?…"));
     match base.rfind('@') {
         Some(at) => {
             let scheme = base.find("://").map_or("", |end| &base[..end + 3]);

@@ -52,11 +52,7 @@ pub fn retention(text: &str) -> Option<Option<Duration>> {
     if text.eq_ignore_ascii_case("inf") {
         return Some(None);
     }
-    let kept = if text == "0" {
-        Duration::ZERO
-    } else {
-        compound(text, INFLUX_UNITS)?
-    };
+    let kept = if text == "0" { Duration::ZERO } else { compound(text, INFLUX_UNITS)? };
     Some((!kept.is_zero()).then_some(kept))
 }
 
@@ -79,22 +75,14 @@ pub fn retention_text(kept: Option<Duration>) -> String {
 /// A size: `64MiB`, `8MB`, `1000`.
 pub fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let (number, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
-    let &(_, factor) = BYTE_UNITS
-        .iter()
-        .find(|(name, _)| *name == unit.trim_start())?;
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let &(_, factor) = BYTE_UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// A size in the largest unit that divides it.
 pub fn bytes_text(bytes: u64) -> String {
-    match BYTE_UNITS
-        .iter()
-        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
-    {
+    match BYTE_UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => format!("{bytes}B"),
     }
@@ -126,9 +114,7 @@ fn compound(text: &str, units: &[(&str, u64)]) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(number_end);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         let &(_, nanos) = units.iter().find(|(name, _)| *name == unit)?;
         total = total.checked_add(scaled(number, nanos)?)?;
@@ -144,11 +130,7 @@ fn scaled(number: &str, nanos: u64) -> Option<u64> {
         return None;
     }
     let digits = |text: &str| {
-        if text.is_empty() {
-            Some(0)
-        } else {
-            text.parse::<u64>().ok()
-        }
+        if text.is_empty() { Some(0) } else { text.parse::<u64>().ok() }
     };
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let part = u64::try_from(u128::from(digits(fraction)?) * u128::from(nanos) / scale).ok()?;

@@ -262,8 +262,7 @@ mod tests {
             ("by bytes, exactly full", 9, 6, vec!["aa\nbb\n", "cc\n"]),
             ("a record over the limit goes alone", 9, 2, vec!["aa\n", "bb\n", "cc\n"]),
         ] {
-            let chunks =
-                filled(Limits { records, bytes }, &[("aa\n", 1), ("bb\n", 1), ("cc\n", 1)]);
+            let chunks = filled(Limits { records, bytes }, &[("aa\n", 1), ("bb\n", 1), ("cc\n", 1)]);
             let bodies: Vec<_> = chunks.iter().map(Chunk::body).collect();
             assert_eq!(bodies, want, "{name}");
         }
@@ -271,10 +270,7 @@ mod tests {
 
     #[test]
     fn halves_hold_whole_records_and_all_points() {
-        let whole = filled(
-            Limits { records: 9, bytes: 99 },
-            &[("a\n", 1), ("bbbbbb\n", 2), ("c\n", 3), ("d\n", 4)],
-        );
+        let whole = filled(Limits { records: 9, bytes: 99 }, &[("a\n", 1), ("bbbbbb\n", 2), ("c\n", 3), ("d\n", 4)]);
         let [first, second] = whole[0].split(&Plain).unwrap();
         assert_eq!((first.body(), first.points()), (Bytes::from("a\n"), 1));
         assert_eq!((second.body(), second.points()), (Bytes::from("bbbbbb\nc\nd\n"), 9));

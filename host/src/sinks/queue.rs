@@ -199,10 +199,7 @@ impl Queue {
     /// Whether nothing waits and nothing is on its way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.intake.is_empty()
-            && self.encoding.points == 0
-            && self.chunks.is_empty()
-            && self.in_flight.is_empty()
+        self.intake.is_empty() && self.encoding.points == 0 && self.chunks.is_empty() && self.in_flight.is_empty()
     }
 
     /// Gives up everything that is left.
@@ -213,12 +210,7 @@ impl Queue {
         self.intake.clear();
         self.chunks.clear();
         self.in_flight.clear();
-        for held in [
-            &mut self.intake_held,
-            &mut self.encoding,
-            &mut self.chunks_held,
-            &mut self.in_flight_held,
-        ] {
+        for held in [&mut self.intake_held, &mut self.encoding, &mut self.chunks_held, &mut self.in_flight_held] {
             *held = Held::default();
         }
     }
@@ -288,16 +280,10 @@ impl Queue {
     }
 
     fn queued(&self) -> u64 {
-        self.intake_held.points
-            + self.encoding.points
-            + self.chunks_held.points
-            + self.in_flight_held.points
+        self.intake_held.points + self.encoding.points + self.chunks_held.points + self.in_flight_held.points
     }
 
     fn bytes(&self) -> usize {
-        self.intake_held.bytes
-            + self.encoding.bytes
-            + self.chunks_held.bytes
-            + self.in_flight_held.bytes
+        self.intake_held.bytes + self.encoding.bytes + self.chunks_held.bytes + self.in_flight_held.bytes
     }
 }

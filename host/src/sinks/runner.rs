@@ -117,10 +117,7 @@ impl SinkHandle {
             chunks_ready: Notify::new(),
             settled: Notify::new(),
         });
-        let tasks = [
-            tokio::spawn(encoder::run(shared.clone())),
-            tokio::spawn(sender::run(shared.clone())),
-        ];
+        let tasks = [tokio::spawn(encoder::run(shared.clone())), tokio::spawn(sender::run(shared.clone()))];
         Self { shared, tasks }
     }
 

@@ -10,12 +10,9 @@ pub fn is_address(text: &str) -> bool {
     }
     if let Some((inner, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         let port = after.strip_prefix(':');
-        return inner.parse::<Ipv6Addr>().is_ok()
-            && (after.is_empty() || port.is_some_and(is_port));
+        return inner.parse::<Ipv6Addr>().is_ok() && (after.is_empty() || port.is_some_and(is_port));
     }
-    let (host, port) = text
-        .split_once(':')
-        .map_or((text, None), |(host, port)| (host, Some(port)));
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     is_host(host) && port.is_none_or(is_port)
 }
 
@@ -23,9 +20,7 @@ pub fn is_address(text: &str) -> bool {
 pub fn is_host(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 253
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 #[cfg(test)]

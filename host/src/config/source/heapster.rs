@@ -31,9 +31,7 @@ pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<So
     let config = SourceConfig {
         api: api_server(&uri, &fields, insecure),
         kubelet: kubelet(&fields, insecure),
-        host_id_annotation: fields
-            .text("host_id_annotation")
-            .filter(|key| !key.is_empty()),
+        host_id_annotation: fields.text("host_id_annotation").filter(|key| !key.is_empty()),
         pod_annotations: Vec::new(),
     };
     fields.finish();
@@ -47,14 +45,9 @@ fn api_server(uri: &Uri, fields: &Fields<'_>, insecure: bool) -> ApiServer {
     let (problems, at) = (fields.problems, &uri.at);
     if in_cluster {
         if auth.is_some() {
-            problems.warn(format!(
-                "`{at}`: auth is ignored, as in Heapster, unless inClusterConfig=false"
-            ));
+            problems.warn(format!("`{at}`: auth is ignored, as in Heapster, unless inClusterConfig=false"));
         }
-        return ApiServer::InCluster {
-            host: uri.server.clone(),
-            insecure_tls: insecure,
-        };
+        return ApiServer::InCluster { host: uri.server.clone(), insecure_tls: insecure };
     }
     if let Some(path) = auth {
         if service_account {
@@ -63,7 +56,9 @@ fn api_server(uri: &Uri, fields: &Fields<'_>, insecure: bool) -> ApiServer {
             ));
         }
         if uri.server.is_some() || insecure {
-            problems.warn(format!("`{at}`: the URL and insecure are ignored, as in Heapster, because auth names a kubeconfig"));
+            problems.warn(format!(
+                "`{at}`: the URL and insecure are ignored, as in Heapster, because auth names a kubeconfig"
+            ));
         }
         return ApiServer::Kubeconfig(PathBuf::from(path));
     }
@@ -77,19 +72,12 @@ fn api_server(uri: &Uri, fields: &Fields<'_>, insecure: bool) -> ApiServer {
         return ApiServer::default();
     };
     let token_file = service_account.then(|| PathBuf::from(TOKEN_FILE));
-    ApiServer::Url {
-        url,
-        insecure_tls: insecure,
-        token_file,
-        certificate_authority: None,
-    }
+    ApiServer::Url { url, insecure_tls: insecure, token_file, certificate_authority: None }
 }
 
 /// With neither port nor scheme given: HTTPS at the port of the node's status, which is what kubelets serve today.
 fn kubelet(fields: &Fields<'_>, insecure: bool) -> KubeletConfig {
-    let port = fields
-        .integer("kubeletPort", 1..=65_535)
-        .and_then(|port| u16::try_from(port).ok());
+    let port = fields.integer("kubeletPort", 1..=65_535).and_then(|port| u16::try_from(port).ok());
     let https = fields.boolean("kubeletHttps");
     let problems = fields.problems;
     let (port, https) = match (port, https) {
@@ -120,16 +108,8 @@ fn kubelet(fields: &Fields<'_>, insecure: bool) -> KubeletConfig {
     KubeletConfig {
         port,
         https,
-        certificate_authority: if https && insecure {
-            KubeletCa::InsecureSkip
-        } else {
-            KubeletCa::Cluster
-        },
-        token: if https {
-            KubeletToken::Cluster
-        } else {
-            KubeletToken::None
-        },
+        certificate_authority: if https && insecure { KubeletCa::InsecureSkip } else { KubeletCa::Cluster },
+        token: if https { KubeletToken::Cluster } else { KubeletToken::None },
         ..KubeletConfig::default()
     }
 }
@@ -141,9 +121,7 @@ mod tests {
     fn outcome(text: &str) -> Result<SourceConfig, String> {
         let problems = Problems::default();
         let config = from_uri(text, &Outside::nothing(), &problems);
-        problems
-            .into_warnings()
-            .map_err(|refused| refused.errors.join("|"))?;
+        problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
         Ok(config.unwrap())
     }
 
@@ -153,29 +131,13 @@ mod tests {
         for (options, port, https, token) in [
             ("", NodeStatus, true, KubeletToken::Cluster),
             ("kubeletPort=10255", Fixed(10255), false, KubeletToken::None),
-            (
-                "kubeletPort=10250&kubeletHttps=T",
-                Fixed(10250),
-                true,
-                KubeletToken::Cluster,
-            ),
+            ("kubeletPort=10250&kubeletHttps=T", Fixed(10250), true, KubeletToken::Cluster),
             ("kubeletHttps=1", NodeStatus, true, KubeletToken::Cluster),
-            (
-                "kubeletHttps=false",
-                Fixed(10255),
-                false,
-                KubeletToken::None,
-            ),
+            ("kubeletHttps=false", Fixed(10255), false, KubeletToken::None),
             ("kubeletPort=1234", Fixed(1234), false, KubeletToken::None),
         ] {
-            let kubelet = outcome(&format!("kubernetes.summary_api:''?{options}"))
-                .unwrap()
-                .kubelet;
-            assert_eq!(
-                (kubelet.port, kubelet.https, kubelet.token),
-                (port, https, token),
-                "{options}"
-            );
+            let kubelet = outcome(&format!("kubernetes.summary_api:''?{options}")).unwrap().kubelet;
+            assert_eq!((kubelet.port, kubelet.https, kubelet.token), (port, https, token), "{options}");
         }
     }
 
@@ -197,25 +159,10 @@ mod tests {
                     insecure_tls: false,
                 }),
             ),
-            (
-                "kubernetes:''?insecure=true",
-                Ok(ApiServer::InCluster {
-                    host: None,
-                    insecure_tls: true,
-                }),
-            ),
-            (
-                "kubernetes.summary_api:http://127.0.0.1:8080?inClusterConfig=false&auth=",
-                Ok(plain(None)),
-            ),
-            (
-                "kubernetes:http://127.0.0.1:8080?inClusterConfig=0&useServiceAccount=1",
-                Ok(plain(Some(TOKEN_FILE))),
-            ),
-            (
-                "kubernetes:?inClusterConfig=false&auth=/kc",
-                Ok(ApiServer::Kubeconfig("/kc".into())),
-            ),
+            ("kubernetes:''?insecure=true", Ok(ApiServer::InCluster { host: None, insecure_tls: true })),
+            ("kubernetes.summary_api:http://127.0.0.1:8080?inClusterConfig=false&auth=", Ok(plain(None))),
+            ("kubernetes:http://127.0.0.1:8080?inClusterConfig=0&useServiceAccount=1", Ok(plain(Some(TOKEN_FILE)))),
+            ("kubernetes:?inClusterConfig=false&auth=/kc", Ok(ApiServer::Kubeconfig("/kc".into()))),
             (
                 "kubernetes:?inClusterConfig=false",
                 Err(
@@ -227,10 +174,7 @@ mod tests {
                 "kubernetes:?inClusterConfig=yes",
                 Err("`--source=kubernetes:?inClusterConfig` is `yes`; write true or false"),
             ),
-            (
-                "cadvisor:",
-                Err("`--source` is `cadvisor`; use kubernetes.summary_api"),
-            ),
+            ("cadvisor:", Err("`--source` is `cadvisor`; use kubernetes.summary_api")),
             (
                 "kubernetes:?kubeletport=1",
                 Err(
@@ -239,11 +183,7 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(
-                outcome(text).map(|config| config.api),
-                want.map_err(str::to_owned),
-                "{text}"
-            );
+            assert_eq!(outcome(text).map(|config| config.api), want.map_err(str::to_owned), "{text}");
         }
     }
 }

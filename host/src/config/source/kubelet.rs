@@ -107,9 +107,7 @@ impl Default for KubeletConfig {
 pub fn from_toml(fields: Fields<'_>) -> KubeletConfig {
     let default = KubeletConfig::default();
     let port = port(&fields);
-    let https = fields
-        .boolean("https")
-        .unwrap_or(port != KubeletPort::Fixed(READ_ONLY_PORT));
+    let https = fields.boolean("https").unwrap_or(port != KubeletPort::Fixed(READ_ONLY_PORT));
     let addresses = fields.table("addresses");
     let config = KubeletConfig {
         port,
@@ -119,21 +117,11 @@ pub fn from_toml(fields: Fields<'_>) -> KubeletConfig {
         token: token(&fields, https),
         server_name: server_name(&fields),
         timeout: fields.duration("timeout", MIN_TIMEOUT..=MAX_TIMEOUT),
-        concurrency: fields
-            .integer("concurrency", 1..=10_000)
-            .map_or(default.concurrency, |n| n as usize),
-        max_body: fields
-            .bytes("max-body", 64 << 10..=1 << 30)
-            .unwrap_or(default.max_body),
+        concurrency: fields.integer("concurrency", 1..=10_000).map_or(default.concurrency, |n| n as usize),
+        max_body: fields.bytes("max-body", 64 << 10..=1 << 30).unwrap_or(default.max_body),
         addresses: overrides(addresses),
     };
-    for key in [
-        "certificate-authority",
-        "insecure-tls",
-        "client-certificate",
-        "client-key",
-        "server-name",
-    ] {
+    for key in ["certificate-authority", "insecure-tls", "client-certificate", "client-key", "server-name"] {
         if !https && fields.has(key) {
             fields.problems.push(format!(
                 "`{}` has no meaning over plain HTTP; set https = true or leave it out",
@@ -148,19 +136,12 @@ pub fn from_toml(fields: Fields<'_>) -> KubeletConfig {
 fn port(fields: &Fields<'_>) -> KubeletPort {
     match fields.raw("port") {
         Some(Value::String(word)) if word == "node-status" => KubeletPort::NodeStatus,
-        Some(Value::Integer(_)) => match fields
-            .integer("port", 1..=65_535)
-            .and_then(|port| u16::try_from(port).ok())
-        {
+        Some(Value::Integer(_)) => match fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()) {
             Some(port) => KubeletPort::Fixed(port),
             None => KubeletPort::NodeStatus,
         },
         Some(other) => {
-            fields.bad(
-                "port",
-                &other.to_string(),
-                "use \"node-status\" or a number from 1 to 65535",
-            );
+            fields.bad("port", &other.to_string(), "use \"node-status\" or a number from 1 to 65535");
             KubeletPort::NodeStatus
         }
         None => KubeletPort::NodeStatus,
@@ -190,20 +171,13 @@ fn certificate_authority(fields: &Fields<'_>) -> KubeletCa {
 }
 
 fn client_certificate(fields: &Fields<'_>) -> Option<(PathBuf, PathBuf)> {
-    let (certificate, key) = (
-        fields.path_of("client-certificate"),
-        fields.path_of("client-key"),
-    );
+    let (certificate, key) = (fields.path_of("client-certificate"), fields.path_of("client-key"));
     if certificate.is_some() != key.is_some() {
         let (here, missing) = match certificate {
             Some(_) => ("client-certificate", "client-key"),
             None => ("client-key", "client-certificate"),
         };
-        fields.problems.push(format!(
-            "`{}` needs `{}` beside it",
-            fields.path(here),
-            fields.path(missing)
-        ));
+        fields.problems.push(format!("`{}` needs `{}` beside it", fields.path(here), fields.path(missing)));
     }
     certificate.zip(key)
 }
@@ -213,9 +187,7 @@ fn token(fields: &Fields<'_>, https: bool) -> KubeletToken {
     let file = fields.path_of("token-file");
     if word.is_some() && file.is_some() {
         let (word, file) = (fields.path("token"), fields.path("token-file"));
-        fields.problems.push(format!(
-            "`{word}` and `{file}` are both given; leave one out"
-        ));
+        fields.problems.push(format!("`{word}` and `{file}` are both given; leave one out"));
     }
     let token = match (file, word) {
         (Some(file), _) => KubeletToken::File(file),
@@ -225,11 +197,7 @@ fn token(fields: &Fields<'_>, https: bool) -> KubeletToken {
         (None, None) => KubeletToken::None,
     };
     if !https && token != KubeletToken::None {
-        let at = if fields.has("token-file") {
-            "token-file"
-        } else {
-            "token"
-        };
+        let at = if fields.has("token-file") { "token-file" } else { "token" };
         fields.problems.push(format!(
             "`{}`: a token is not sent over plain HTTP; set https = true or leave it out",
             fields.path(at)
@@ -244,11 +212,7 @@ fn server_name(fields: &Fields<'_>) -> ServerName {
         Some("node-name") => ServerName::NodeName,
         Some(name) => {
             if !is_host(name) {
-                fields.bad(
-                    "server-name",
-                    name,
-                    "use \"address\", \"node-name\", or a host name",
-                );
+                fields.bad("server-name", name, "use \"address\", \"node-name\", or a host name");
             }
             ServerName::Fixed(name.to_owned())
         }
@@ -261,11 +225,7 @@ fn overrides(fields: Fields<'_>) -> AddressOverrides {
         if is_address(&address) {
             addresses.insert(node, address);
         } else {
-            fields.bad(
-                &node,
-                &address,
-                "write an IP address or host name, perhaps with :port ([v6]:port)",
-            );
+            fields.bad(&node, &address, "write an IP address or host name, perhaps with :port ([v6]:port)");
         }
     }
     fields.finish();
@@ -286,24 +246,16 @@ impl KubeletConfig {
         }
         match &self.certificate_authority {
             KubeletCa::Cluster => None,
-            KubeletCa::File(path) => put(
-                "certificate-authority",
-                path.to_string_lossy().into_owned().into(),
-            ),
+            KubeletCa::File(path) => put("certificate-authority", path.to_string_lossy().into_owned().into()),
             KubeletCa::InsecureSkip if self.https => put("insecure-tls", true.into()),
             KubeletCa::InsecureSkip => None,
         };
         if let Some((certificate, key)) = &self.client_certificate {
-            put(
-                "client-certificate",
-                certificate.to_string_lossy().into_owned().into(),
-            );
+            put("client-certificate", certificate.to_string_lossy().into_owned().into());
             put("client-key", key.to_string_lossy().into_owned().into());
         }
         match &self.token {
-            KubeletToken::File(path) => {
-                put("token-file", path.to_string_lossy().into_owned().into())
-            }
+            KubeletToken::File(path) => put("token-file", path.to_string_lossy().into_owned().into()),
             KubeletToken::None if self.https => put("token", "none".into()),
             KubeletToken::None | KubeletToken::Cluster => None,
         };
@@ -322,10 +274,7 @@ impl KubeletConfig {
             put("max-body", values::bytes_text(self.max_body).into());
         }
         if !self.addresses.0.is_empty() {
-            put(
-                "addresses",
-                Value::try_from(&self.addresses.0).unwrap_or(Value::Table(Table::new())),
-            );
+            put("addresses", Value::try_from(&self.addresses.0).unwrap_or(Value::Table(Table::new())));
         }
         table
     }
@@ -339,15 +288,8 @@ mod tests {
 
     fn outcome(toml: &str) -> Result<KubeletConfig, String> {
         let (outside, problems) = (Outside::nothing(), Problems::default());
-        let config = from_toml(Fields::toml(
-            toml.parse().unwrap(),
-            "kubelet",
-            &outside,
-            &problems,
-        ));
-        problems
-            .into_warnings()
-            .map_err(|refused| refused.errors.join("|"))?;
+        let config = from_toml(Fields::toml(toml.parse().unwrap(), "kubelet", &outside, &problems));
+        problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
         Ok(config)
     }
 
@@ -378,11 +320,7 @@ mod tests {
                 "port = 'kubelet'",
                 "`kubelet.port` is `\"kubelet\"`; use \"node-status\" or a number from 1 to 65535",
             ),
-            (
-                "port zero",
-                "port = 0",
-                "`kubelet.port` is `0`; use a whole number from 1 to 65535",
-            ),
+            ("port zero", "port = 0", "`kubelet.port` is `0`; use a whole number from 1 to 65535"),
             (
                 "half a certificate",
                 "client-key = '/k'",

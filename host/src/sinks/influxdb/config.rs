@@ -108,9 +108,9 @@ impl InfluxdbConfig {
 pub fn from_toml(fields: Fields<'_>) -> Option<InfluxdbConfig> {
     if !fields.has("url") {
         let at = fields.path("url");
-        fields.problems.push(format!(
-            "`{at}` is missing; write it as \"http://monitoring-influxdb.kube-system.svc:8086\""
-        ));
+        fields
+            .problems
+            .push(format!("`{at}` is missing; write it as \"http://monitoring-influxdb.kube-system.svc:8086\""));
     }
     let url = fields.url("url");
     // A stand-in, so that the other settings are checked too; nothing starts while there is a problem.
@@ -131,16 +131,10 @@ pub fn from_uri(uri: &Uri, outside: &Outside, problems: &Problems) -> Option<Inf
             uri.at
         ));
     } else if secure == Some(true) && url.set_scheme("https").is_err() {
-        problems.push(format!(
-            "`{}`: its URL cannot be used with secure=true",
-            uri.at
-        ));
+        problems.push(format!("`{}`: its URL cannot be used with secure=true", uri.at));
     }
-    let base = InfluxdbConfig {
-        username: "root".to_owned(),
-        password: Secret::literal("root"),
-        ..InfluxdbConfig::at(url)
-    };
+    let base =
+        InfluxdbConfig { username: "root".to_owned(), password: Secret::literal("root"), ..InfluxdbConfig::at(url) };
     let config = settings(&fields, base);
     fields.finish();
     Some(config)
@@ -154,16 +148,8 @@ fn local() -> Option<Url> {
 /// Everything but the URL; `base` holds the defaults.
 fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
     let seconds = |least, most| Duration::from_secs(least)..=Duration::from_secs(most);
-    let size = |key, range| {
-        fields
-            .bytes(key, range)
-            .and_then(|bytes| usize::try_from(bytes).ok())
-    };
-    let count = |key, range| {
-        fields
-            .integer(key, range)
-            .and_then(|count| usize::try_from(count).ok())
-    };
+    let size = |key, range| fields.bytes(key, range).and_then(|bytes| usize::try_from(bytes).ok());
+    let count = |key, range| fields.integer(key, range).and_then(|count| usize::try_from(count).ok());
     let mut config = InfluxdbConfig {
         username: fields.text("username").unwrap_or(base.username),
         password: fields.secret("password").unwrap_or(base.password),
@@ -171,33 +157,20 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
         retention: retention(fields).unwrap_or(base.retention),
         with_fields: fields.boolean("with-fields").unwrap_or(base.with_fields),
         cluster_name: fields.string("cluster-name").unwrap_or(base.cluster_name),
-        disable_counter_metrics: fields
-            .boolean("disable-counter-metrics")
-            .unwrap_or(base.disable_counter_metrics),
+        disable_counter_metrics: fields.boolean("disable-counter-metrics").unwrap_or(base.disable_counter_metrics),
         concurrency: count("concurrency", 1..=256).unwrap_or(base.concurrency),
         gzip: gzip(fields).unwrap_or(base.gzip),
         insecure_tls: fields.boolean("insecure-tls").unwrap_or(base.insecure_tls),
         certificate_authority: fields.path_of("certificate-authority"),
         connect_timeout: fields
-            .duration(
-                "connect-timeout",
-                Duration::from_millis(100)..=Duration::from_secs(600),
-            )
+            .duration("connect-timeout", Duration::from_millis(100)..=Duration::from_secs(600))
             .unwrap_or(base.connect_timeout),
-        timeout: fields
-            .duration("timeout", seconds(1, 600))
-            .unwrap_or(base.timeout),
+        timeout: fields.duration("timeout", seconds(1, 600)).unwrap_or(base.timeout),
         max_lines: count("max-lines", 1..=1_000_000).unwrap_or(base.max_lines),
         max_body: size("max-body", 1 << 10..=1 << 30).unwrap_or(base.max_body),
         queue: size("queue", 1 << 20..=64 << 30).unwrap_or(base.queue),
         timestamps: fields
-            .one_of(
-                "timestamps",
-                &[
-                    ("cycle", Timestamps::Cycle),
-                    ("measured", Timestamps::Measured),
-                ],
-            )
+            .one_of("timestamps", &[("cycle", Timestamps::Cycle), ("measured", Timestamps::Measured)])
             .unwrap_or(base.timestamps),
         url: base.url,
     };
@@ -207,9 +180,7 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
             config.password = Secret::literal("");
         } else {
             let (password, username) = (fields.path("password"), fields.path("username"));
-            fields
-                .problems
-                .push(format!("`{password}` needs `{username}` beside it"));
+            fields.problems.push(format!("`{password}` needs `{username}` beside it"));
         }
     }
     together(fields, &config);
@@ -222,38 +193,22 @@ fn together(fields: &Fields<'_>, config: &InfluxdbConfig) {
     let plain = config.url.scheme() == "http";
     if plain && config.certificate_authority.is_some() {
         let at = fields.path("certificate-authority");
-        problems.push(format!(
-            "`{at}` has no meaning over plain HTTP; use https or leave it out"
-        ));
+        problems.push(format!("`{at}` has no meaning over plain HTTP; use https or leave it out"));
     }
     if config.insecure_tls && config.certificate_authority.is_some() {
-        let (one, other) = (
-            fields.path("insecure-tls"),
-            fields.path("certificate-authority"),
-        );
-        problems.push(format!(
-            "`{one}` and `{other}` contradict each other; leave one out"
-        ));
+        let (one, other) = (fields.path("insecure-tls"), fields.path("certificate-authority"));
+        problems.push(format!("`{one}` and `{other}` contradict each other; leave one out"));
     }
     if config.insecure_tls {
         let at = fields.path("insecure-tls");
         problems.warn(match plain {
             true => format!("`{at}` does nothing over plain HTTP"),
-            false => format!(
-                "`{at}`: whoever answers at that address is sent the points and the password"
-            ),
+            false => format!("`{at}`: whoever answers at that address is sent the points and the password"),
         });
     }
     if config.queue < config.max_body {
-        let (queue, body) = (
-            values::bytes_text(config.queue as u64),
-            values::bytes_text(config.max_body as u64),
-        );
-        fields.bad(
-            "queue",
-            &queue,
-            &format!("use at least {} ({body})", fields.path("max-body")),
-        );
+        let (queue, body) = (values::bytes_text(config.queue as u64), values::bytes_text(config.max_body as u64));
+        fields.bad("queue", &queue, &format!("use at least {} ({body})", fields.path("max-body")));
     }
 }
 
@@ -265,11 +220,7 @@ fn database(fields: &Fields<'_>) -> Option<String> {
         || name == "."
         || name == ".."
     {
-        fields.bad(
-            "database",
-            &name,
-            "use at most 255 bytes without control characters and slashes",
-        );
+        fields.bad("database", &name, "use at most 255 bytes without control characters and slashes");
         return None;
     }
     Some(name)
@@ -286,11 +237,7 @@ fn retention(fields: &Fields<'_>) -> Option<Option<Duration>> {
         return None;
     };
     if kept.is_some_and(|kept| !(MIN_RETENTION..=MAX_RETENTION).contains(&kept)) {
-        fields.bad(
-            "retention",
-            &text,
-            "use at least 1h, which is InfluxDB's least",
-        );
+        fields.bad("retention", &text, "use at least 1h, which is InfluxDB's least");
         return None;
     }
     Some(kept)
@@ -324,84 +271,34 @@ impl InfluxdbConfig {
             }
         };
         put("url", true, values::url_text(&self.url).into());
-        put(
-            "username",
-            self.username != default.username,
-            self.username.clone().into(),
-        );
+        put("username", self.username != default.username, self.username.clone().into());
         match self.password.origin() {
             Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
-            Origin::File(path) => put(
-                "password-file",
-                true,
-                path.to_string_lossy().into_owned().into(),
-            ),
+            Origin::File(path) => put("password-file", true, path.to_string_lossy().into_owned().into()),
         }
-        put(
-            "database",
-            self.database != default.database,
-            self.database.clone().into(),
-        );
-        put(
-            "retention",
-            self.retention.is_some(),
-            values::retention_text(self.retention).into(),
-        );
+        put("database", self.database != default.database, self.database.clone().into());
+        put("retention", self.retention.is_some(), values::retention_text(self.retention).into());
         put("with-fields", self.with_fields, true.into());
-        put(
-            "cluster-name",
-            self.cluster_name != default.cluster_name,
-            self.cluster_name.clone().into(),
-        );
-        put(
-            "disable-counter-metrics",
-            self.disable_counter_metrics,
-            true.into(),
-        );
-        put(
-            "concurrency",
-            self.concurrency != default.concurrency,
-            (self.concurrency as i64).into(),
-        );
-        put(
-            "gzip",
-            self.gzip != default.gzip,
-            i64::from(self.gzip.unwrap_or(0)).into(),
-        );
+        put("cluster-name", self.cluster_name != default.cluster_name, self.cluster_name.clone().into());
+        put("disable-counter-metrics", self.disable_counter_metrics, true.into());
+        put("concurrency", self.concurrency != default.concurrency, (self.concurrency as i64).into());
+        put("gzip", self.gzip != default.gzip, i64::from(self.gzip.unwrap_or(0)).into());
         put("insecure-tls", self.insecure_tls, true.into());
         if let Some(path) = &self.certificate_authority {
-            put(
-                "certificate-authority",
-                true,
-                path.to_string_lossy().into_owned().into(),
-            );
+            put("certificate-authority", true, path.to_string_lossy().into_owned().into());
         }
         for (key, value, usual) in [
-            (
-                "connect-timeout",
-                self.connect_timeout,
-                default.connect_timeout,
-            ),
+            ("connect-timeout", self.connect_timeout, default.connect_timeout),
             ("timeout", self.timeout, default.timeout),
         ] {
             put(key, value != usual, values::duration_text(value).into());
         }
-        put(
-            "max-lines",
-            self.max_lines != default.max_lines,
-            (self.max_lines as i64).into(),
-        );
-        for (key, value, usual) in [
-            ("max-body", self.max_body, default.max_body),
-            ("queue", self.queue, default.queue),
-        ] {
+        put("max-lines", self.max_lines != default.max_lines, (self.max_lines as i64).into());
+        for (key, value, usual) in [("max-body", self.max_body, default.max_body), ("queue", self.queue, default.queue)]
+        {
             put(key, value != usual, values::bytes_text(value as u64).into());
         }
-        put(
-            "timestamps",
-            self.timestamps == Timestamps::Measured,
-            "measured".into(),
-        );
+        put("timestamps", self.timestamps == Timestamps::Measured, "measured".into());
         table
     }
 }

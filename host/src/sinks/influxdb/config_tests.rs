@@ -4,25 +4,15 @@ use super::*;
 
 fn toml(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
     let (outside, problems) = (Outside::nothing(), Problems::default());
-    let config = from_toml(Fields::toml(
-        text.parse().unwrap(),
-        "sink[0]",
-        &outside,
-        &problems,
-    ));
-    let warnings = problems
-        .into_warnings()
-        .map_err(|refused| refused.errors.join("|"))?;
+    let config = from_toml(Fields::toml(text.parse().unwrap(), "sink[0]", &outside, &problems));
+    let warnings = problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
     Ok((config.unwrap(), warnings))
 }
 
 fn uri(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
     let (outside, problems) = (Outside::nothing(), Problems::default());
-    let config = Uri::parse("sink", text, &outside, &problems)
-        .and_then(|uri| from_uri(&uri, &outside, &problems));
-    let warnings = problems
-        .into_warnings()
-        .map_err(|refused| refused.errors.join("|"))?;
+    let config = Uri::parse("sink", text, &outside, &problems).and_then(|uri| from_uri(&uri, &outside, &problems));
+    let warnings = problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
     Ok((config.unwrap(), warnings))
 }
 
@@ -30,18 +20,9 @@ fn uri(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
 fn heapsters_defaults_hold_for_a_bare_uri() {
     let (config, warnings) = uri("influxdb").unwrap();
     assert_eq!(config.url.as_str(), "http://localhost:8086/");
-    assert_eq!(
-        (config.username.as_str(), config.password.expose()),
-        ("root", "root")
-    );
-    assert_eq!(
-        (config.database.as_str(), config.cluster_name.as_str()),
-        ("k8s", "default")
-    );
-    assert_eq!(
-        (config.retention, config.concurrency, config.gzip),
-        (None, 1, Some(1))
-    );
+    assert_eq!((config.username.as_str(), config.password.expose()), ("root", "root"));
+    assert_eq!((config.database.as_str(), config.cluster_name.as_str()), ("k8s", "default"));
+    assert_eq!((config.retention, config.concurrency, config.gzip), (None, 1, Some(1)));
     assert!(warnings.is_empty());
 }
 
@@ -68,11 +49,7 @@ fn every_option_means_what_its_toml_key_means() {
     ] {
         let (from_uri, _) = uri(&format!("influxdb:{options}")).unwrap();
         assert_eq!(from_uri, toml(keys).unwrap().0, "{options}");
-        assert_eq!(
-            toml(&from_uri.to_toml().to_string()).unwrap().0,
-            from_uri,
-            "{options} again"
-        );
+        assert_eq!(toml(&from_uri.to_toml().to_string()).unwrap().0, from_uri, "{options} again");
     }
 }
 
@@ -83,25 +60,14 @@ fn https_url_means_tls_and_says_so() {
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("so TLS is used"), "{warnings:?}");
     let (config, warnings) = uri("influxdb:http://db:8086?secure=true").unwrap();
-    assert_eq!(
-        (config.url.as_str(), warnings.len()),
-        ("https://db:8086/", 0)
-    );
+    assert_eq!((config.url.as_str(), warnings.len()), ("https://db:8086/", 0));
 }
 
 #[test]
 fn problems_name_key_value_and_remedy() {
     for (name, text, want) in [
-        (
-            "no url",
-            "",
-            "`sink[0].url` is missing; write it as \"http://monitoring-influxdb.kube-system.svc:8086\"",
-        ),
-        (
-            "zero timeout",
-            "timeout='0s'",
-            "`sink[0].timeout` is `0s`; use at least 1s",
-        ),
+        ("no url", "", "`sink[0].url` is missing; write it as \"http://monitoring-influxdb.kube-system.svc:8086\""),
+        ("zero timeout", "timeout='0s'", "`sink[0].timeout` is `0s`; use at least 1s"),
         (
             "retention in words",
             "retention='a week'",
@@ -112,26 +78,10 @@ fn problems_name_key_value_and_remedy() {
             "retention='5m'",
             "`sink[0].retention` is `5m`; use at least 1h, which is InfluxDB's least",
         ),
-        (
-            "gzip level",
-            "gzip=10",
-            "`sink[0].gzip` is `10`; use true, false, or a level from 1 to 9",
-        ),
-        (
-            "timestamps",
-            "timestamps='now'",
-            "`sink[0].timestamps` is `now`; use \"cycle\" or \"measured\"",
-        ),
-        (
-            "queue under a post",
-            "queue='1MiB'",
-            "`sink[0].queue` is `1MiB`; use at least sink[0].max-body (8MB)",
-        ),
-        (
-            "password alone",
-            "password='s3cret'",
-            "`sink[0].password` needs `sink[0].username` beside it",
-        ),
+        ("gzip level", "gzip=10", "`sink[0].gzip` is `10`; use true, false, or a level from 1 to 9"),
+        ("timestamps", "timestamps='now'", "`sink[0].timestamps` is `now`; use \"cycle\" or \"measured\""),
+        ("queue under a post", "queue='1MiB'", "`sink[0].queue` is `1MiB`; use at least sink[0].max-body (8MB)"),
+        ("password alone", "password='s3cret'", "`sink[0].password` needs `sink[0].username` beside it"),
         (
             "authority without tls",
             "certificate-authority='/ca'",
@@ -144,11 +94,7 @@ fn problems_name_key_value_and_remedy() {
              |`sink[0].max-lines` is `x`; use a whole number from 1 to 1000000",
         ),
     ] {
-        let text = if name == "no url" {
-            text.to_owned()
-        } else {
-            format!("url='http://db'\n{text}")
-        };
+        let text = if name == "no url" { text.to_owned() } else { format!("url='http://db'\n{text}") };
         assert_eq!(toml(&text).map(|_| ()), Err(want.to_owned()), "{name}");
     }
 }
@@ -156,18 +102,13 @@ fn problems_name_key_value_and_remedy() {
 #[test]
 fn unknown_option_of_a_uri_names_the_known_ones() {
     let error = uri("influxdb:http://db?with_fields=true").unwrap_err();
-    assert!(error.starts_with("`--sink=influxdb:?with_fields` is not a known option; did you mean `withfields`? known: "), "{error}");
-    for option in [
-        "user",
-        "pw",
-        "db",
-        "retention",
-        "secure",
-        "insecuressl",
-        "withfields",
-        "cluster_name",
-        "concurrency",
-    ] {
+    assert!(
+        error.starts_with("`--sink=influxdb:?with_fields` is not a known option; did you mean `withfields`? known: "),
+        "{error}"
+    );
+    for option in
+        ["user", "pw", "db", "retention", "secure", "insecuressl", "withfields", "cluster_name", "concurrency"]
+    {
         assert!(error.contains(option), "{option} in {error}");
     }
 }

@@ -86,8 +86,7 @@ struct Row {
 
 impl Row {
     fn shares_line_with(&self, other: &Self) -> bool {
-        (self.measurement_id, self.set, self.time)
-            == (other.measurement_id, other.set, other.time)
+        (self.measurement_id, self.set, self.time) == (other.measurement_id, other.set, other.time)
     }
 }
 
@@ -103,8 +102,7 @@ impl Encoder<'_> {
         if !self.schema.cluster_name.is_empty() {
             self.entity.push(b"cluster_name", &self.schema.cluster_name);
         }
-        let (names, values) =
-            (&entities.label_names[labels.clone()], &entities.label_values[labels]);
+        let (names, values) = (&entities.label_names[labels.clone()], &entities.label_values[labels]);
         self.entity.add(self.schema, self.batch, &mut self.keys, names, values);
         self.entity.sort();
         self.merge(0);
@@ -297,14 +295,7 @@ impl Tags {
         self.tags.push(Tag { key, whole: start..self.text.len() });
     }
 
-    fn add(
-        &mut self,
-        schema: &Schema,
-        batch: &Batch,
-        keys: &mut Keys,
-        names: &[u32],
-        values: &[u32],
-    ) {
+    fn add(&mut self, schema: &Schema, batch: &Batch, keys: &mut Keys, names: &[u32], values: &[u32]) {
         for (&name, &value) in names.iter().zip(values) {
             let value = batch.symbols.get(value);
             if value.is_empty() {

@@ -9,8 +9,7 @@ use crate::batch::{BatchBuilder, Descriptor, Level, Origin};
 use crate::sinks::chunk::Limits;
 use crate::sinks::influxdb::InfluxdbConfig;
 
-const CYCLE: Cycle =
-    Cycle { number: 1, time: 60_000_000_000, window: 0, nodes_asked: 1, nodes_answered: 1 };
+const CYCLE: Cycle = Cycle { number: 1, time: 60_000_000_000, window: 0, nodes_asked: 1, nodes_answered: 1 };
 const LIMITS: Limits = Limits { records: usize::MAX, bytes: u32::MAX as usize };
 
 fn config() -> InfluxdbConfig {
@@ -38,8 +37,7 @@ fn labels(builder: &mut BatchBuilder, labels: &[(&str, &str)]) {
 }
 
 fn set(builder: &mut BatchBuilder, labels: &[(&str, &str)]) -> u32 {
-    let pairs: Vec<_> =
-        labels.iter().map(|(name, value)| (builder.symbol(name), builder.symbol(value))).collect();
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| (builder.symbol(name), builder.symbol(value))).collect();
     builder.label_set(&pairs)
 }
 
@@ -131,8 +129,7 @@ fn names_that_mean_something_to_the_server_are_changed() {
     builder.entity(Level::Node, 0);
     labels(&mut builder, &[("time", "a"), ("time_", "b"), ("", "c"), ("cluster_name", "d")]);
     let named = ["cpu/time", "cpu/", "/x", "#x"];
-    let metrics: Vec<_> =
-        named.iter().map(|name| builder.metric(Descriptor::gauge(name, ""))).collect();
+    let metrics: Vec<_> = named.iter().map(|name| builder.metric(Descriptor::gauge(name, ""))).collect();
     for metric in metrics {
         builder.point(metric, 0, 0, 1);
     }
@@ -179,9 +176,8 @@ fn what_the_format_cannot_hold_is_counted_and_costs_no_other_point() {
 /// 30 pods of three entities, twelve points each, as a node of the usual size gives.
 fn node() -> Batch {
     let mut builder = BatchBuilder::new(Origin::Node("node-a".to_owned()), 0);
-    let names: Vec<_> = (0..12)
-        .map(|number| builder.metric(Descriptor::gauge(&format!("memory/metric_{number}"), "")))
-        .collect();
+    let names: Vec<_> =
+        (0..12).map(|number| builder.metric(Descriptor::gauge(&format!("memory/metric_{number}"), ""))).collect();
     for entity in 0..90 {
         builder.entity(Level::Container, 0);
         let pod = format!("deployment-7d4b9c6f5d-x{entity:04}");

@@ -95,9 +95,7 @@ impl Server {
             return Ok(());
         }
         if let Some((kept, shard)) = &duration {
-            let alter = format!(
-                "ALTER RETENTION POLICY {POLICY} ON {database} DURATION {kept} SHARD DURATION {shard}"
-            );
+            let alter = format!("ALTER RETENTION POLICY {POLICY} ON {database} DURATION {kept} SHARD DURATION {shard}");
             if self.query(&alter).await?.is_none() {
                 tracing::info!(database = self.database, kept, "retention policy `default` altered");
                 return Ok(());
@@ -109,13 +107,8 @@ impl Server {
     /// The database exists and has no policy `default`, or has one whose duration is not ours to
     /// change. The policy is made the database's default one: queries that name none would find
     /// nothing otherwise.
-    async fn create_policy(
-        &self,
-        database: &str,
-        duration: Option<&(String, String)>,
-    ) -> Result<(), AttemptError> {
-        let (kept, shard) =
-            duration.map_or(("INF", "7d"), |(kept, shard)| (kept.as_str(), shard.as_str()));
+    async fn create_policy(&self, database: &str, duration: Option<&(String, String)>) -> Result<(), AttemptError> {
+        let (kept, shard) = duration.map_or(("INF", "7d"), |(kept, shard)| (kept.as_str(), shard.as_str()));
         let create = format!(
             "CREATE RETENTION POLICY {POLICY} ON {database} DURATION {kept} REPLICATION 1 \
              SHARD DURATION {shard} DEFAULT"
@@ -217,8 +210,8 @@ impl Answer {
         struct ErrorBody {
             error: String,
         }
-        let text = serde_json::from_str(&self.text)
-            .map_or_else(|_| self.text.trim().to_owned(), |body: ErrorBody| body.error);
+        let text =
+            serde_json::from_str(&self.text).map_or_else(|_| self.text.trim().to_owned(), |body: ErrorBody| body.error);
         let short: String = text.chars().take(MAX_REASON).collect();
         format!("{}: {short}", self.status.as_u16())
     }
@@ -239,12 +232,10 @@ fn classify(answer: &Answer) -> Result<(), AttemptError> {
             reason: format!("{reason}; check `username`, `password` and the user's privileges"),
         },
         400 if text.contains("partial write") => partial(text, reason),
-        408 | 429 | 500..=599 => {
-            AttemptError::Transient { reason, retry_after: answer.retry_after }
+        408 | 429 | 500..=599 => AttemptError::Transient { reason, retry_after: answer.retry_after },
+        300..=399 | 404 | 405 | 407 => {
+            AttemptError::Refused { reason: format!("{reason}; check `url`: is this InfluxDB 1.x?") }
         }
-        300..=399 | 404 | 405 | 407 => AttemptError::Refused {
-            reason: format!("{reason}; check `url`: is this InfluxDB 1.x?"),
-        },
         _ => AttemptError::Permanent { reason },
     })
 }
@@ -327,22 +318,11 @@ mod tests {
             (400, r#"{"error":"unable to parse 'x'"}"#, "permanent"),
             (400, r#"{"error":"partial write: field type conflict dropped=3"}"#, "partial 3"),
             (400, r#"{"error":"partial write: unable to parse 'x': y dropped=0"}"#, "partial 1"),
-            (
-                400,
-                r#"{"error":"partial write: unable to parse 'x'\nunable to parse 'y' dropped=0"}"#,
-                "partial 2",
-            ),
-            (
-                400,
-                r#"{"error":"partial write: points beyond retention policy dropped=7"}"#,
-                "expired 7",
-            ),
+            (400, r#"{"error":"partial write: unable to parse 'x'\nunable to parse 'y' dropped=0"}"#, "partial 2"),
+            (400, r#"{"error":"partial write: points beyond retention policy dropped=7"}"#, "expired 7"),
         ] {
-            let answer = Answer {
-                status: StatusCode::from_u16(status).unwrap(),
-                retry_after: None,
-                text: text.to_owned(),
-            };
+            let answer =
+                Answer { status: StatusCode::from_u16(status).unwrap(), retry_after: None, text: text.to_owned() };
             let got = match classify(&answer) {
                 Ok(()) => "ok".to_owned(),
                 Err(AttemptError::Transient { .. }) => "transient".to_owned(),

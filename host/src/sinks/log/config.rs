@@ -27,13 +27,9 @@ impl Default for LogConfig {
 
 /// Reads a `[[sink]]`; the caller has seen its `type`.
 pub fn from_toml(fields: Fields<'_>) -> LogConfig {
-    let queue = fields
-        .bytes("queue", MIN_QUEUE..=MAX_QUEUE)
-        .and_then(|bytes| usize::try_from(bytes).ok());
+    let queue = fields.bytes("queue", MIN_QUEUE..=MAX_QUEUE).and_then(|bytes| usize::try_from(bytes).ok());
     fields.finish();
-    LogConfig {
-        queue: queue.unwrap_or(QUEUE),
-    }
+    LogConfig { queue: queue.unwrap_or(QUEUE) }
 }
 
 /// Reads `--sink=log`, which had no options in Heapster.
@@ -49,10 +45,7 @@ impl LogConfig {
     pub fn to_toml(&self) -> Table {
         let mut table = Table::new();
         if self.queue != QUEUE {
-            table.insert(
-                "queue".to_owned(),
-                values::bytes_text(self.queue as u64).into(),
-            );
+            table.insert("queue".to_owned(), values::bytes_text(self.queue as u64).into());
         }
         table
     }

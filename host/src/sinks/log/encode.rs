@@ -19,8 +19,7 @@ pub fn encode(cycle: &Cycle, batch: &Batch, out: &mut Chunker) {
             text.push_str(&header);
         }
         // Writing to a String does not fail; were it to, the points would count as unencodable.
-        if entity_text(&mut text, &entity).is_ok() && out.body().write_all(text.as_bytes()).is_ok()
-        {
+        if entity_text(&mut text, &entity).is_ok() && out.body().write_all(text.as_bytes()).is_ok() {
             out.end_record(u32::try_from(points).unwrap_or(u32::MAX));
         } else {
             out.discard_record();
@@ -57,11 +56,7 @@ fn entity_text(out: &mut String, entity: &EntityView<'_>) -> fmt::Result {
     writeln!(out)
 }
 
-fn labels<'a>(
-    out: &mut String,
-    indent: usize,
-    labels: impl Iterator<Item = (&'a str, &'a str)>,
-) -> fmt::Result {
+fn labels<'a>(out: &mut String, indent: usize, labels: impl Iterator<Item = (&'a str, &'a str)>) -> fmt::Result {
     let mut labels: Vec<_> = labels.collect();
     labels.sort_unstable();
     for (name, value) in labels {
@@ -150,13 +145,8 @@ mod tests {
     use crate::batch::{BatchBuilder, Descriptor};
     use crate::sinks::chunk::Limits;
 
-    const CYCLE: Cycle = Cycle {
-        number: 1,
-        time: 1_795_252_090_000_000_000,
-        window: 60_000_000_000,
-        nodes_asked: 1,
-        nodes_answered: 1,
-    };
+    const CYCLE: Cycle =
+        Cycle { number: 1, time: 1_795_252_090_000_000_000, window: 60_000_000_000, nodes_asked: 1, nodes_answered: 1 };
 
     fn text(builder: BatchBuilder) -> String {
         let mut out = Chunker::new(Limits { records: 100, bytes: 1 << 20 });

@@ -40,8 +40,7 @@ fn drain_intake(shared: &Shared, chunker: &mut Chunker) {
             None => return,
         };
         let closed = chunker.take_closed();
-        let chunks: Vec<Chunk> =
-            closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref())).collect();
+        let chunks: Vec<Chunk> = closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref())).collect();
         shared.queue().encoded(chunks, &dropped, chunker.size_bytes());
         shared.chunks_ready.notify_one();
         shared.settled.notify_waiters();

@@ -109,9 +109,7 @@ impl Sender {
             Ok(()) => self.prepared = Prepared::Yes,
             // Whoever may not create a database may still be allowed to write to it.
             Err(
-                error @ (AttemptError::Refused { .. }
-                | AttemptError::Permanent { .. }
-                | AttemptError::Partial { .. }),
+                error @ (AttemptError::Refused { .. } | AttemptError::Permanent { .. } | AttemptError::Partial { .. }),
             ) => {
                 self.prepared = Prepared::Yes;
                 let text = error.to_string();
@@ -242,10 +240,7 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
 }
 
 /// One attempt, within its time. A panic of the sink costs this chunk and nothing else.
-async fn bounded(
-    shared: &Shared,
-    attempt: impl Future<Output = Result<(), AttemptError>>,
-) -> Result<(), AttemptError> {
+async fn bounded(shared: &Shared, attempt: impl Future<Output = Result<(), AttemptError>>) -> Result<(), AttemptError> {
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     let result = match shared.policy.timeout {
         Some(timeout) => match tokio::time::timeout(timeout, attempt).await {

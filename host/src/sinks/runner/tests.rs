@@ -9,8 +9,7 @@ use super::*;
 use crate::batch::{Batch, BatchBuilder, Cycle, Descriptor, Level, Origin};
 use crate::sinks::{AttemptError, Chunker, DropReason};
 
-const CYCLE: Cycle =
-    Cycle { number: 1, time: 0, window: 0, nodes_asked: 1, nodes_answered: 1 };
+const CYCLE: Cycle = Cycle { number: 1, time: 0, window: 0, nodes_asked: 1, nodes_answered: 1 };
 
 /// What the scripted server does with the next request.
 #[derive(Debug, Clone)]

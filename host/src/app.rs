@@ -1,0 +1,217 @@
+//! Puts the parts together: inventory, scraper, chain, sinks, HTTP. The only place that knows
+//! every concrete type.
+
+mod clock;
+mod cycle;
+mod live;
+mod pipeline;
+mod top;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::batch::TypeRegistry;
+use crate::config::{Config, SinkConfig};
+use crate::http;
+use crate::kube::{ConnectError, FactOptions, Inventory, connect};
+use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
+use crate::scrape::{ScrapeSetupError, Scraper};
+use crate::sinks::influxdb::Influxdb;
+use crate::sinks::log::Log;
+use crate::sinks::SinkHandle;
+use crate::status::Board;
+use cycle::{Cycles, Parts};
+
+/// How long queues may drain at the end.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How often the wait for the API server is mentioned.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How to run, as far as it is no matter of the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Stop after this many cycles; `None` runs until stopped.
+    pub cycles: Option<u64>,
+    /// Begin the next cycle as soon as one is done.
+    pub back_to_back: bool,
+    /// Show a table of the last cycle in the terminal.
+    pub live: bool,
+}
+
+/// Why the process does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Rules that are missing or broken; nothing runs without all of them.
+    #[error("{}", join(.0))]
+    Rules(Vec<Problem>),
+    /// Credentials of the API server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Credentials of the kubelets.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeSetupError),
+    /// A sink's certificate or output.
+    #[error("sink `{0}`: {1}")]
+    Sink(String, String),
+    /// The address is taken, or not ours.
+    #[error("can't listen on {0}: {1}; choose another address with `--listen`")]
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// The system refused something that every process gets.
+    #[error("{0}")]
+    System(String),
+}
+
+impl AppError {
+    /// Whether a better configuration would mend it.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Rules(_) | Self::Connect(_) | Self::Scrape(_) | Self::Sink(..))
+    }
+}
+
+fn join(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs until `stop` resolves or the wanted cycles are done, then drains the sinks.
+///
+/// # Errors
+/// [`AppError`] if something keeps it from starting.
+pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+    let types = Arc::new(TypeRegistry::default());
+    let chain = load_rules(&config, &types).await?;
+    let connected = connect(&config.source.api).await?;
+    let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
+    let listener = http::listen(config.http.listen).await.map_err(|error| AppError::Listen(config.http.listen, error))?;
+    let address = listener.local_addr().unwrap_or(config.http.listen).to_string();
+    let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
+
+    let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
+    let server = tokio::spawn(http::serve(listener, board.clone()));
+    info!(address, "status at /api/v1/status");
+    let facts = FactOptions {
+        host_id_annotation: config.source.host_id_annotation.clone(),
+        annotations: config.source.pod_annotations.clone(),
+    };
+    let inventory = Arc::new(Inventory::start(connected.client, facts));
+    board.watch(inventory.clone());
+
+    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), options.live)
+        .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
+    let cycles = Cycles::new(Parts {
+        inventory,
+        scraper,
+        feeder,
+        sinks: sinks.clone(),
+        types,
+        board: board.clone(),
+        resolution: config.resolution,
+        back_to_back: options.back_to_back,
+    });
+    tokio::select! {
+        () = stop => info!("stopping"),
+        ended = drive(cycles, options, &board, &sinks, &address) => ended?,
+    }
+    // The chain ends when nothing feeds it any more; what it still holds goes to the sinks.
+    let _ = tokio::task::spawn_blocking(move || chain_thread.join()).await;
+    drain(&sinks).await;
+    server.abort();
+    Ok(())
+}
+
+/// Compiles the rules on a thread that may compute.
+async fn load_rules(config: &Config, types: &Arc<TypeRegistry>) -> Result<Chain, AppError> {
+    let executable = std::env::current_exe().map_err(|error| AppError::System(format!("own path: {error}")))?;
+    let sources = RuleSources {
+        bundled: config.rules.bundled.clone(),
+        dirs: config.rules.dirs.clone(),
+        heapster: config.rules.heapster.clone(),
+    };
+    let types = types.clone();
+    let loading = tokio::task::spawn_blocking(move || {
+        let set = sources.read(&executable).map_err(AppError::Rules)?;
+        for warning in &set.warnings {
+            warn!("{warning}");
+        }
+        let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
+        Chain::start(&engine, &set, types).map_err(AppError::Rules)
+    });
+    let chain = loading.await.map_err(|error| AppError::System(error.to_string()))??;
+    for rule in chain.rules() {
+        info!(rule = rule.name(), version = rule.description().version, "rule loaded");
+    }
+    Ok(chain)
+}
+
+/// The one place where a kind of sink meets its type.
+fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
+    let mut sinks: Vec<SinkHandle> = Vec::with_capacity(config.sinks.len());
+    for sink in &config.sinks {
+        let kind = sink.kind();
+        let same = config.sinks.iter().filter(|other| other.kind() == kind).count();
+        let name = if same == 1 { kind.to_owned() } else { format!("{kind}-{}", sinks.len() + 1) };
+        let started = match sink {
+            SinkConfig::Influxdb(config) => Influxdb::start(&name, config).map_err(|error| error.to_string()),
+            SinkConfig::Log(config) => Log::start(&name, config).map_err(|error| error.to_string()),
+        };
+        sinks.push(started.map_err(|error| AppError::Sink(name, error))?);
+    }
+    Ok(sinks)
+}
+
+/// Cycle after cycle.
+async fn drive(
+    mut cycles: Cycles,
+    options: Options,
+    board: &Board,
+    sinks: &[SinkHandle],
+    address: &str,
+) -> Result<(), AppError> {
+    wait_for_lists(&cycles).await;
+    let mut clock = clock::Clock::new(cycles.resolution, options.back_to_back);
+    let mut left = options.cycles;
+    while left != Some(0) {
+        let (tick, wait) = clock.next(clock::now());
+        if left == options.cycles && wait > Duration::from_secs(2) {
+            info!(seconds = wait.as_secs(), "the first cycle begins at the next multiple of the resolution");
+        }
+        tokio::time::sleep(wait).await;
+        let done = cycles.run(tick).await.map_err(|error| AppError::System(error.to_string()))?;
+        if options.live {
+            let ledgers: Vec<_> = sinks.iter().map(SinkHandle::ledger).collect();
+            live::show(&done, &board.snapshot(), &ledgers, address);
+        }
+        left = left.map(|left| left - 1);
+    }
+    Ok(())
+}
+
+/// Waits for the first lists, saying so now and then: without them no pod has labels or requests.
+async fn wait_for_lists(cycles: &Cycles) {
+    let start = Instant::now();
+    while tokio::time::timeout(PATIENCE, cycles.inventory.wait_synced()).await.is_err() {
+        let watches = cycles.inventory.status();
+        let errors = [watches.nodes, watches.pods, watches.namespaces].map(|kind| kind.last_error);
+        let error = errors.into_iter().flatten().next().unwrap_or_default();
+        warn!(seconds = start.elapsed().as_secs(), error, "still waiting for the API server's first lists");
+    }
+    let watches = cycles.inventory.status();
+    info!(
+        nodes = watches.nodes.objects,
+        pods = watches.pods.objects,
+        took_ms = start.elapsed().as_millis(),
+        "inventory complete"
+    );
+}
+
+async fn drain(sinks: &[SinkHandle]) {
+    let deadline = Instant::now() + DRAIN;
+    let ledgers = futures::future::join_all(sinks.iter().map(|sink| sink.drain(deadline))).await;
+    for ledger in ledgers {
+        let dropped: u64 = ledger.dropped.values().sum();
+        info!(sink = ledger.sink, written = ledger.written, dropped, "sink closed");
+    }
+}

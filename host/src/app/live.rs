@@ -1,0 +1,66 @@
+//! The table that `--live` shows in the terminal after each cycle.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use super::cycle::Done;
+use crate::sinks::LedgerSnapshot;
+use crate::status::Snapshot;
+
+/// Clears the screen and goes to its first line.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Prints the table of a cycle. In a terminal it takes the place of the last one.
+pub fn show(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &str) {
+    let mut out = std::io::stdout().lock();
+    let clear = if out.is_terminal() { CLEAR } else { "" };
+    // A closed standard output is no reason to stop routing metrics.
+    let _ = write!(out, "{clear}{}", table(done, snapshot, sinks, address));
+    let _ = out.flush();
+}
+
+fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &str) -> String {
+    let (cycle, mut text) = (&done.cycle, String::new());
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "millrace  cycle {}  {}  http://{address}/api/v1/status", cycle.number, cycle.time);
+    let _ = writeln!(
+        text,
+        "  nodes {}/{}   pods {}   containers {}   points {} scraped, {} published",
+        cycle.nodes_answered, cycle.nodes_asked, cycle.pods, cycle.containers, cycle.points_scraped, cycle.points_published
+    );
+    let stages = &cycle.stages;
+    let _ = writeln!(
+        text,
+        "  time  scrape {:.0} ms   decode {:.1} ms   rules {:.1} ms   finish {:.1} ms   total {:.0} ms",
+        stages.scrape_ms, stages.decode_ms, stages.rules_ms, stages.finish_ms, stages.total_ms
+    );
+    for rule in &snapshot.rules {
+        let stats = &rule.stats;
+        let calls = (stats.process_calls + stats.finish_calls).max(1);
+        let micros = (stats.process_ns + stats.finish_ns + stats.apply_ns) / calls / 1000;
+        let faults = stats.fault_count();
+        let _ = writeln!(text, "  rule  {:<20} {micros:>6} µs a call   {faults} failures", rule.name);
+    }
+    for sink in sinks {
+        let dropped: u64 = sink.dropped.values().sum();
+        let state = if sink.failing { "failing" } else { "ok" };
+        let _ = writeln!(
+            text,
+            "  sink  {:<20} {} written   {} queued   {dropped} dropped   {state}",
+            sink.sink, sink.written, sink.queued
+        );
+    }
+    for node in snapshot.nodes.iter().filter(|node| node.error.is_some()).take(3) {
+        let _ = writeln!(text, "  node  {:<20} {}", node.name, node.error.as_deref().unwrap_or_default());
+    }
+    if done.top.is_empty() {
+        let _ = writeln!(text, "  top pods: CPU rates come with the second cycle");
+    } else {
+        let _ = writeln!(text, "  {:<44} {:<16} {:>8} {:>12}", "top pods by CPU", "node", "CPU", "memory");
+    }
+    for pod in &done.top {
+        let mebibytes = pod.memory_bytes / (1 << 20);
+        let _ = writeln!(text, "  {:<44} {:<16} {:>7}m {:>9} Mi", pod.pod, pod.node, pod.millicores, mebibytes);
+    }
+    text
+}

@@ -1,0 +1,17 @@
+//! The kubelets' side: asks each for its Summary, and turns the answers into batches of facts.
+//! When to ask is the cycle's business; rates, sums and policy are the rules'.
+
+mod client;
+mod credentials;
+mod decode;
+mod failure;
+pub mod names;
+mod number;
+pub mod summary;
+mod target;
+mod verify;
+
+pub use client::{NodeAnswer, Scraper};
+pub use credentials::ScrapeSetupError;
+pub use decode::{DecodeBounds, DecodeCounts, Decoded, decode};
+pub use failure::ScrapeFailure;

@@ -1,0 +1,106 @@
+//! Which of two things with one name counts. Kubelets list a dead container beside the living one,
+//! and some list every container twice.
+
+use hashbrown::HashMap;
+
+use crate::kube::PodFacts;
+
+use super::super::number::Nanos;
+use super::super::summary::{ContainerStats, PodStats};
+use super::DecodeCounts;
+
+/// Start time, then CPU time: of two, the newer one counts. What has no time is oldest.
+type Age = (Option<Nanos>, Option<Nanos>);
+
+/// The pods that count, in the answer's order: of two with one name the one with the API server's
+/// uid, else the newest. Those without a name are left out.
+pub(super) fn pods<'s, 'a>(
+    pods: &'s [PodStats<'a>],
+    known: &HashMap<(&str, &str), &PodFacts>,
+    counts: &mut DecodeCounts,
+) -> Vec<&'s PodStats<'a>> {
+    keep_best(
+        pods,
+        counts,
+        key,
+        |(namespace, name)| !namespace.is_empty() && !name.is_empty(),
+        |pod| {
+            let uid = pod.pod.as_ref().map(|pod| &*pod.uid);
+            let same = known
+                .get(&key(pod))
+                .is_some_and(|facts| Some(&*facts.uid) == uid);
+            (
+                same,
+                (
+                    pod.start_time.get(),
+                    pod.cpu.as_ref().and_then(|cpu| cpu.time.get()),
+                ),
+            )
+        },
+    )
+}
+
+/// The containers that count, in the answer's order: of two with one name the newest.
+pub(super) fn containers<'s, 'a>(
+    containers: &'s [ContainerStats<'a>],
+    counts: &mut DecodeCounts,
+) -> Vec<&'s ContainerStats<'a>> {
+    keep_best(
+        containers,
+        counts,
+        |container| &*container.name,
+        |name| !name.is_empty(),
+        age,
+    )
+}
+
+/// Namespace and name.
+pub(super) fn key<'s>(pod: &'s PodStats<'_>) -> (&'s str, &'s str) {
+    pod.pod
+        .as_ref()
+        .map_or(("", ""), |pod| (&*pod.namespace, &*pod.name))
+}
+
+fn age(container: &ContainerStats<'_>) -> Age {
+    (
+        container.start_time.get(),
+        container.cpu.as_ref().and_then(|cpu| cpu.time.get()),
+    )
+}
+
+/// For every key the item of the highest rank (the first of equals), in the order of the items.
+fn keep_best<'s, T, K: std::hash::Hash + Eq, R: Ord>(
+    items: &'s [T],
+    counts: &mut DecodeCounts,
+    key: impl Fn(&'s T) -> K,
+    is_named: impl Fn(&K) -> bool,
+    rank: impl Fn(&'s T) -> R,
+) -> Vec<&'s T> {
+    if let [only] = items {
+        let named = is_named(&key(only));
+        counts.nameless += u64::from(!named);
+        return if named { vec![only] } else { Vec::new() };
+    }
+    let mut kept: Vec<&T> = Vec::with_capacity(items.len());
+    let mut place: HashMap<K, usize> = HashMap::with_capacity(items.len());
+    for item in items {
+        let key = key(item);
+        if !is_named(&key) {
+            counts.nameless += 1;
+            continue;
+        }
+        match place.get(&key) {
+            None => {
+                place.insert(key, kept.len());
+                kept.push(item);
+            }
+            Some(&at) => {
+                counts.duplicates += 1;
+                if rank(item) > rank(kept[at]) {
+                    kept[at] = item;
+                }
+            }
+        }
+    }
+    kept
+}

@@ -1,0 +1,377 @@
+//! Points: from a block of the wire to rows of the batch. It knows metrics and times, not labels.
+
+use hashbrown::HashMap;
+
+use crate::batch::{
+    Batch, BatchBuilder, Descriptor, Kind, Origin, TypeRegistry, UNKNOWN_AT, ValueType,
+};
+use crate::kube::{NodeFacts, Resources};
+
+use super::super::failure::ScrapeFailure;
+use super::super::names::{self, Fact, FsFacts, PsiFacts};
+use super::super::number::{Field, Nanos};
+use super::super::summary::{
+    AcceleratorStats, CpuStats, FsStats, IoStats, MemoryStats, NetworkStats, Psi, PsiData,
+    SwapStats, UserMetric,
+};
+use super::{DecodeBounds, DecodeCounts};
+
+/// Row of a metric that this batch has not used yet.
+const UNUSED: u32 = u32::MAX;
+/// A metric whose name has another type already.
+const REFUSED: u32 = u32::MAX - 1;
+
+/// Writes the points of the entity that the builder opened last.
+pub(super) struct Writer<'t> {
+    pub builder: BatchBuilder,
+    pub counts: DecodeCounts,
+    bounds: DecodeBounds,
+    types: &'t TypeRegistry,
+    rows: [u32; names::DESCRIPTORS.len()],
+    /// Label sets by the symbols of one name and value.
+    sets: HashMap<(u32, u32), u32>,
+    scratch: String,
+}
+
+impl<'t> Writer<'t> {
+    pub(super) fn new(
+        node: &NodeFacts,
+        base: i64,
+        bounds: &DecodeBounds,
+        types: &'t TypeRegistry,
+    ) -> Self {
+        Self {
+            builder: BatchBuilder::new(Origin::Node(node.name.to_string()), base),
+            counts: DecodeCounts::default(),
+            bounds: *bounds,
+            types,
+            rows: [UNUSED; names::DESCRIPTORS.len()],
+            sets: HashMap::new(),
+            scratch: String::new(),
+        }
+    }
+
+    pub(super) fn finish(self) -> (Batch, DecodeCounts) {
+        let mut counts = self.counts;
+        counts.points = self.builder.counts().0 as u64;
+        (self.builder.build(), counts)
+    }
+
+    /// To be asked after every entity.
+    pub(super) fn check_bounds(&self) -> Result<(), ScrapeFailure> {
+        let (points, entities, text) = self.builder.counts();
+        for (what, count, bound) in [
+            ("points", points, self.bounds.points),
+            ("entities", entities, self.bounds.entities),
+            ("bytes of text", text, self.bounds.text),
+        ] {
+            if count > bound {
+                return Err(ScrapeFailure::OverBound { what, bound });
+            }
+        }
+        Ok(())
+    }
+
+    /// ms since the base; unknown if it is none, or further away than 24 days.
+    pub(super) fn at(&mut self, time: Field<Nanos>) -> i32 {
+        match time {
+            Field::Is(Nanos(time)) => {
+                let since = (i128::from(time) - i128::from(self.builder.base())) / 1_000_000;
+                i32::try_from(since).unwrap_or(UNKNOWN_AT)
+            }
+            Field::Absent => UNKNOWN_AT,
+            Field::Bad => {
+                self.counts.malformed += 1;
+                UNKNOWN_AT
+            }
+        }
+    }
+
+    fn row(&mut self, fact: Fact) -> Option<u32> {
+        let row = &mut self.rows[fact as usize];
+        if *row == UNUSED {
+            let descriptor = names::DESCRIPTORS[fact as usize];
+            *row = match self.types.check(descriptor.name, descriptor.value) {
+                Ok(()) => self.builder.metric(descriptor),
+                Err(_) => REFUSED,
+            };
+        }
+        if *row == REFUSED {
+            self.counts.type_conflicts += 1;
+            return None;
+        }
+        Some(*row)
+    }
+
+    /// A metric that is not in the table.
+    fn other_row(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        unit: &str,
+        kind: Kind,
+        value: ValueType,
+    ) -> Option<u32> {
+        self.scratch.clear();
+        self.scratch.push_str(prefix);
+        self.scratch.push_str(name);
+        let plain = Descriptor::gauge(&self.scratch, unit);
+        if self.types.check(plain.name, value).is_err() {
+            self.counts.type_conflicts += 1;
+            return None;
+        }
+        Some(self.builder.metric(Descriptor {
+            kind,
+            value,
+            ..plain
+        }))
+    }
+
+    pub(super) fn int(&mut self, fact: Fact, set: u32, at: i32, value: Field<u64>) {
+        match value {
+            Field::Absent => {}
+            Field::Bad => self.counts.malformed += 1,
+            Field::Is(value) if value > i64::MAX as u64 => self.counts.over_range += 1,
+            Field::Is(value) => {
+                if let Some(row) = self.row(fact) {
+                    self.builder.point(row, set, at, value);
+                }
+            }
+        }
+    }
+
+    fn float(&mut self, fact: Fact, at: i32, value: Field<f64>) {
+        match value {
+            Field::Absent => {}
+            Field::Bad => self.counts.malformed += 1,
+            Field::Is(value) => {
+                if let Some(row) = self.row(fact) {
+                    self.builder.point(row, 0, at, value.to_bits());
+                }
+            }
+        }
+    }
+
+    pub(super) fn cpu(&mut self, cpu: Option<&CpuStats>) {
+        let Some(cpu) = cpu else { return };
+        let at = self.at(cpu.time);
+        self.int(Fact::CpuUsage, 0, at, cpu.usage);
+        self.int(Fact::CpuUsageNanocores, 0, at, cpu.usage_nanocores);
+        self.psi(names::PSI_CPU, at, cpu.psi.as_ref());
+    }
+
+    pub(super) fn memory(&mut self, memory: Option<&MemoryStats>) {
+        let Some(memory) = memory else { return };
+        let at = self.at(memory.time);
+        self.int(Fact::MemoryUsage, 0, at, memory.usage);
+        self.int(Fact::MemoryWorkingSet, 0, at, memory.working_set);
+        self.int(Fact::MemoryRss, 0, at, memory.rss);
+        self.int(Fact::MemoryAvailable, 0, at, memory.available);
+        self.int(Fact::MemoryPageFaults, 0, at, memory.page_faults);
+        self.int(Fact::MemoryMajorPageFaults, 0, at, memory.major_page_faults);
+        self.psi(names::PSI_MEMORY, at, memory.psi.as_ref());
+    }
+
+    pub(super) fn io(&mut self, io: Option<&IoStats>) {
+        let Some(io) = io else { return };
+        let at = self.at(io.time);
+        self.psi(names::PSI_IO, at, io.psi.as_ref());
+    }
+
+    fn psi(&mut self, [some, full]: [PsiFacts; 2], at: i32, psi: Option<&Psi>) {
+        let Some(psi) = psi else { return };
+        self.pressure(some, at, psi.some.as_ref());
+        self.pressure(full, at, psi.full.as_ref());
+    }
+
+    fn pressure(
+        &mut self,
+        [total, avg10, avg60, avg300]: PsiFacts,
+        at: i32,
+        data: Option<&PsiData>,
+    ) {
+        let Some(data) = data else { return };
+        self.int(total, 0, at, data.total);
+        self.float(avg10, at, data.avg10);
+        self.float(avg60, at, data.avg60);
+        self.float(avg300, at, data.avg300);
+    }
+
+    pub(super) fn swap(&mut self, swap: Option<&SwapStats>) {
+        let Some(swap) = swap else { return };
+        let at = self.at(swap.time);
+        self.int(Fact::SwapUsage, 0, at, swap.usage);
+        self.int(Fact::SwapAvailable, 0, at, swap.available);
+    }
+
+    /// The default interface without labels, then every interface with its own.
+    pub(super) fn network(&mut self, network: Option<&NetworkStats<'_>>) {
+        let Some(network) = network else { return };
+        let at = self.at(network.time);
+        self.int(Fact::NetworkRx, 0, at, network.rx);
+        self.int(Fact::NetworkRxErrors, 0, at, network.rx_errors);
+        self.int(Fact::NetworkTx, 0, at, network.tx);
+        self.int(Fact::NetworkTxErrors, 0, at, network.tx_errors);
+        let mut seen = Seen::default();
+        for interface in network.interfaces.iter() {
+            let set = self.set("interface", &interface.name);
+            if seen.again(set, network.interfaces.len()) {
+                self.counts.duplicates += 1;
+                continue;
+            }
+            self.int(Fact::NetworkRx, set, at, interface.rx);
+            self.int(Fact::NetworkRxErrors, set, at, interface.rx_errors);
+            self.int(Fact::NetworkTx, set, at, interface.tx);
+            self.int(Fact::NetworkTxErrors, set, at, interface.tx_errors);
+        }
+    }
+
+    pub(super) fn fs(&mut self, facts: FsFacts, set: u32, fs: Option<&FsStats>) {
+        let Some(fs) = fs else { return };
+        let at = self.at(fs.time);
+        let values = [
+            fs.used,
+            fs.capacity,
+            fs.available,
+            fs.inodes,
+            fs.inodes_free,
+            fs.inodes_used,
+        ];
+        for (fact, value) in facts.into_iter().zip(values) {
+            self.int(fact, set, at, value);
+        }
+    }
+
+    pub(super) fn accelerator(&mut self, accelerator: &AcceleratorStats<'_>) {
+        let labels = [
+            ("make", &accelerator.make),
+            ("model", &accelerator.model),
+            ("accelerator_id", &accelerator.id),
+        ];
+        let labels =
+            labels.map(|(name, value)| (self.builder.symbol(name), self.builder.symbol(value)));
+        let set = self.builder.label_set(&labels);
+        self.int(
+            Fact::AcceleratorMemoryTotal,
+            set,
+            UNKNOWN_AT,
+            accelerator.memory_total,
+        );
+        self.int(
+            Fact::AcceleratorMemoryUsed,
+            set,
+            UNKNOWN_AT,
+            accelerator.memory_used,
+        );
+        self.int(
+            Fact::AcceleratorDutyCycle,
+            set,
+            UNKNOWN_AT,
+            accelerator.duty_cycle,
+        );
+    }
+
+    /// Metrics of the workload's own; of two with one name the last counts, as with Heapster.
+    pub(super) fn custom(&mut self, metrics: &[UserMetric<'_>]) {
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        if metrics.len() > 1 {
+            last.extend(
+                metrics
+                    .iter()
+                    .enumerate()
+                    .map(|(at, metric)| (&*metric.name, at)),
+            );
+        }
+        for (place, metric) in metrics.iter().enumerate() {
+            if last.get(&*metric.name).is_some_and(|last| *last != place) {
+                self.counts.duplicates += 1;
+                continue;
+            }
+            let kind = match &*metric.kind {
+                "cumulative" => Kind::Cumulative,
+                "gauge" | "delta" => Kind::Gauge,
+                _ => {
+                    self.counts.unknown_kind += 1;
+                    continue;
+                }
+            };
+            if metric.name.is_empty() {
+                self.counts.nameless += 1;
+                continue;
+            }
+            let at = self.at(metric.time);
+            match metric.value {
+                Field::Absent => {}
+                Field::Bad => self.counts.malformed += 1,
+                Field::Is(value) => {
+                    let row = self.other_row(
+                        names::CUSTOM,
+                        &metric.name,
+                        &metric.units,
+                        kind,
+                        ValueType::Float,
+                    );
+                    if let Some(row) = row {
+                        self.builder.point(row, 0, at, value.to_bits());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Amounts of resources at the API server, which have no time of measurement.
+    pub(super) fn resources(&mut self, prefix: &str, resources: &Resources) {
+        for (name, amount) in resources {
+            let unit = names::resource_unit(name);
+            if let Some(row) = self.other_row(prefix, name, unit, Kind::Gauge, ValueType::Int) {
+                self.builder
+                    .point(row, 0, UNKNOWN_AT, amount.cast_unsigned());
+            }
+        }
+    }
+
+    /// The label set of one name and value.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> u32 {
+        let label = (self.builder.symbol(name), self.builder.symbol(value));
+        self.set_of(label)
+    }
+
+    /// The label set of one label by its symbols.
+    pub(super) fn set_of(&mut self, label: (u32, u32)) -> u32 {
+        let builder = &mut self.builder;
+        *self
+            .sets
+            .entry(label)
+            .or_insert_with(|| builder.label_set(&[label]))
+    }
+
+    /// The symbol of two strings put together.
+    pub(super) fn joined(&mut self, prefix: &str, rest: &str) -> u32 {
+        self.scratch.clear();
+        self.scratch.push_str(prefix);
+        self.scratch.push_str(rest);
+        self.builder.symbol(&self.scratch)
+    }
+}
+
+/// Label sets that one block has used already. Most blocks have fewer than a dozen, and a scan of
+/// those costs less than a hash.
+#[derive(Default)]
+pub(super) struct Seen {
+    few: Vec<u32>,
+    many: HashMap<u32, ()>,
+}
+
+impl Seen {
+    /// Whether `set` was asked before; `of` is how many will be asked at most.
+    pub(super) fn again(&mut self, set: u32, of: usize) -> bool {
+        if of > 32 {
+            return self.many.insert(set, ()).is_some();
+        }
+        let again = self.few.contains(&set);
+        if !again {
+            self.few.push(set);
+        }
+        again
+    }
+}

@@ -1,0 +1,274 @@
+//! Why a node gave no batch, as a class to count and a sentence that tells the operator what to do.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Why a node gave no batch in a cycle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScrapeFailure {
+    /// The deadline passed.
+    #[error(
+        "no complete answer within {0:.1?}; look at the kubelet's load, or raise the kubelet `timeout` (below the resolution)"
+    )]
+    Timeout(Duration),
+    /// Nothing listens there.
+    #[error(
+        "connection refused by {0}; is the kubelet running, and is this its port? (10255 is off by default)"
+    )]
+    Refused(String),
+    /// The network, or the kubelet closed the connection.
+    #[error("no connection to {address}: {reason}")]
+    Connection {
+        /// Host and port.
+        address: String,
+        /// What the operating system or the protocol says.
+        reason: String,
+    },
+    /// The handshake failed.
+    #[error(
+        "TLS with {address}: {reason}; set the kubelet `certificate-authority` to what signed its certificate, `server-name` to a name that it bears, or `insecure-tls`"
+    )]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What rustls says.
+        reason: String,
+    },
+    /// 401.
+    #[error(
+        "401: the kubelet does not accept the token; it needs --authentication-token-webhook, and a token that the API server knows{0}"
+    )]
+    Unauthorized(Excerpt),
+    /// 403.
+    #[error(
+        "403: the ClusterRole lacks the rule `resources: [nodes/stats], verbs: [get]` (nodes/proxy is neither needed nor safe){0}"
+    )]
+    Forbidden(Excerpt),
+    /// 404.
+    #[error("404: no /stats/summary there; is this the kubelet's port?{0}")]
+    NotFound(Excerpt),
+    /// 500 to 599.
+    #[error("the kubelet failed with {status}{text}")]
+    Server {
+        /// The status.
+        status: u16,
+        /// The beginning of what it said.
+        text: Excerpt,
+    },
+    /// Any other status; redirects are not followed, for they would carry the token elsewhere.
+    #[error("unexpected status {status}{text}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// The beginning of what it said.
+        text: Excerpt,
+    },
+    /// The body is cut off, no JSON, or no Summary.
+    #[error("body: {0}")]
+    Body(String),
+    /// The body is longer than allowed.
+    #[error("the body is longer than {0} bytes; raise the kubelet `max-body` if it is no mistake")]
+    TooLarge(u64),
+    /// It says more than a batch may hold.
+    #[error("the body has more than {bound} {what}")]
+    OverBound {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        bound: usize,
+    },
+    /// Somebody else's answer.
+    #[error("asked `{asked}`, and `{answered}` answered; the address may have a new owner")]
+    NameMismatch {
+        /// The node's name at the API server.
+        asked: String,
+        /// The name in the body.
+        answered: String,
+    },
+    /// Nowhere to ask.
+    #[error("{0}")]
+    NoAddress(String),
+    /// Not asked.
+    #[error("the node is not Ready, and is not asked")]
+    NotReady,
+    /// Not asked.
+    #[error("the last request is still under way")]
+    InFlight,
+}
+
+impl ScrapeFailure {
+    /// The class, for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Connection { .. } => "connection",
+            Self::Tls { .. } => "tls",
+            Self::Unauthorized(_) => "401",
+            Self::Forbidden(_) => "403",
+            Self::NotFound(_) => "404",
+            Self::Server { .. } => "5xx",
+            Self::Status { .. } => "status",
+            Self::Body(_) => "body",
+            Self::TooLarge(_) => "too-large",
+            Self::OverBound { .. } => "over-bound",
+            Self::NameMismatch { .. } => "name-mismatch",
+            Self::NoAddress(_) => "no-address",
+            Self::NotReady => "not-ready",
+            Self::InFlight => "in-flight",
+        }
+    }
+
+    /// Whether the node was asked at all.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        !matches!(self, Self::NotReady | Self::NoAddress(_) | Self::InFlight)
+    }
+
+    /// The failure that a status other than 200 stands for.
+    pub(super) fn of_status(status: u16, text: &[u8]) -> Self {
+        let text = Excerpt::of(text);
+        match status {
+            401 => Self::Unauthorized(text),
+            403 => Self::Forbidden(text),
+            404 => Self::NotFound(text),
+            500..=599 => Self::Server { status, text },
+            _ => Self::Status { status, text },
+        }
+    }
+
+    /// The failure behind an error of the HTTP client, by the types in its chain.
+    pub(super) fn of_request(error: &reqwest::Error, address: &str) -> Self {
+        let address = address.to_owned();
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Self::Tls {
+                address,
+                reason: tls.to_string(),
+            };
+        }
+        if find::<io::Error>(error)
+            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
+            return Self::Refused(address);
+        }
+        if error.is_decode() || error.is_body() {
+            return Self::Body(format!("cut off or not decodable: {}", innermost(error)));
+        }
+        Self::Connection {
+            address,
+            reason: innermost(error),
+        }
+    }
+}
+
+/// The first error of type `E` in a chain. An `io::Error` hides what it wraps from `source`.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        if let Some(wrapped) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            && let Some(found) = find::<E>(wrapped)
+        {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn innermost(error: &dyn Error) -> String {
+    let mut last = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        last = error.to_string();
+        cause = error.source();
+    }
+    last
+}
+
+/// The beginning of an error's body, on one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Excerpt(String);
+
+impl Excerpt {
+    /// How much of a body is read for it, bytes.
+    pub(super) const READ: usize = 1024;
+    const SHOWN: usize = 200;
+
+    fn of(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self(
+            line.chars()
+                .filter(|letter| !letter.is_control())
+                .take(Self::SHOWN)
+                .collect(),
+        )
+    }
+}
+
+impl std::fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_class_and_remedy() {
+        for (status, text, reason, sentence) in [
+            (401, "Unauthorized", "401", "--authentication-token-webhook"),
+            (
+                403,
+                "Forbidden (user=x, verb=get, resource=nodes, subresource=stats)",
+                "403",
+                "subresource=stats",
+            ),
+            (403, "", "403", "`resources: [nodes/stats], verbs: [get]`"),
+            (
+                404,
+                "404 page not found\n",
+                "404",
+                "is this the kubelet's port?: 404 page not found",
+            ),
+            (
+                500,
+                "Internal Error: failed to list pod stats",
+                "5xx",
+                "with 500: Internal Error",
+            ),
+            (503, "", "5xx", "with 503"),
+            (302, "", "status", "302"),
+            (204, "", "status", "204"),
+        ] {
+            let failure = ScrapeFailure::of_status(status, text.as_bytes());
+            assert_eq!(failure.reason(), reason, "{status}");
+            assert!(
+                failure.to_string().contains(sentence),
+                "{status}: {failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_on_one_line() {
+        let excerpt = Excerpt::of(format!("a\n\t b\u{1b}[31m{}", "x".repeat(900)).as_bytes());
+        assert!(
+            excerpt.0.starts_with("a b[31m") && excerpt.0.len() <= Excerpt::SHOWN,
+            "{excerpt}"
+        );
+        assert_eq!(Excerpt::of(&[0xff, 0xfe]).0, "\u{fffd}\u{fffd}");
+    }
+}
