@@ -19,8 +19,10 @@ mod list;
 mod load;
 mod objects;
 mod population;
+mod roster;
 mod selector;
 mod shape;
+mod sockets;
 mod spoil;
 mod store;
 mod summary;
@@ -33,7 +35,7 @@ mod world;
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -45,12 +47,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-pub use self::{
-    config::{Config, Shape},
-    failure::{FailRule, Failure, KIT, NodeSet},
-    journal::{Counts, Entry, Target},
-    store::Resource,
-};
 use self::{
     api::Api,
     clock::Clock,
@@ -58,16 +54,21 @@ use self::{
     journal::Journal,
     kubelet::{Cluster, Kubelet},
     population::Population,
+    sockets::{allow_files, listen, listen_for_kubelets},
     store::{Item, Store, key},
     summary::Summaries,
     tls::{Authority, ServerTls},
     world::{World, hex},
 };
+pub use self::{
+    config::{Config, Shape},
+    failure::{FailRule, Failure, KIT, NodeSet},
+    journal::{Counts, Entry, Target},
+    store::Resource,
+};
 
 /// How often the object store is brought up to the wall clock.
 const TICK: Duration = Duration::from_millis(200);
-/// Free ports tried for the kubelets.
-const PORT_TRIES: usize = 50;
 /// File descriptors beyond those of the nodes.
 const SPARE_FILES: u64 = 256;
 
@@ -78,7 +79,9 @@ pub enum StartError {
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
     /// The machine allows too few open files.
-    #[error("{needed} open files are needed and {allowed} allowed; raise the hard limit (`ulimit -Hn`) or take fewer nodes")]
+    #[error(
+        "{needed} open files are needed and {allowed} allowed; raise the hard limit (`ulimit -Hn`) or take fewer nodes"
+    )]
     Files {
         /// One socket for each node, and two for each connection.
         needed: u64,
@@ -254,9 +257,10 @@ impl Kubesim {
 
     /// A kubeconfig for this cluster, with everything in it.
     pub fn kubeconfig(&self) -> String {
-        let ca = self.ca_pem.as_ref().map_or_else(String::new, |pem| {
-            format!("\n    certificate-authority-data: {}", STANDARD.encode(pem))
-        });
+        let ca = self
+            .ca_pem
+            .as_ref()
+            .map_or_else(String::new, |pem| format!("\n    certificate-authority-data: {}", STANDARD.encode(pem)));
         let user = self.token.as_ref().map_or_else(|| "{}".to_owned(), |token| format!("{{token: \"{token}\"}}"));
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: kubesim\n  cluster:\n    server: {}{ca}\nusers:\n- name: kubesim\n  \
@@ -414,46 +418,4 @@ async fn populate(cluster: &Arc<Cluster>, store: &Arc<Store>, kubelet_port: u16)
     let (for_task, store_for_task) = (Arc::clone(cluster), Arc::clone(store));
     let filled = tokio::task::spawn_blocking(move || Population::new(for_task, store_for_task, kubelet_port)).await;
     Arc::new(filled.unwrap_or_else(|_| Population::new(Arc::clone(cluster), Arc::clone(store), kubelet_port)))
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
-}
-
-type KubeletListeners = Vec<(SocketAddr, TcpListener)>;
-
-/// Binds all kubelets on one port; a free one has to be free on all their addresses.
-fn listen_for_kubelets(config: &Config) -> Result<(u16, KubeletListeners), StartError> {
-    let mut tries = if config.kubelet_port == 0 { PORT_TRIES } else { 1 };
-    loop {
-        tries -= 1;
-        match listen_on(config, config.kubelet_port) {
-            Err(_) if tries > 0 => {}
-            result => return result,
-        }
-    }
-}
-
-fn listen_on(config: &Config, mut port: u16) -> Result<(u16, KubeletListeners), StartError> {
-    let mut listeners = Vec::with_capacity(config.nodes);
-    for address in (0..config.nodes).filter_map(|node| config.node_address(node)) {
-        let listener = listen(SocketAddr::from((address, port)))?;
-        port = listener.local_addr().map_or(port, |address| address.port());
-        listeners.push((SocketAddr::from((address, port)), listener));
-    }
-    Ok((port, listeners))
-}
-
-/// Raises the soft limit of open files as far as needed.
-fn allow_files(needed: u64) -> Result<(), StartError> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    if let Some(allowed) = limit.maximum.filter(|maximum| *maximum < needed) {
-        return Err(StartError::Files { needed, allowed });
-    }
-    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).map_err(|_| StartError::Files { needed, allowed: limit.current.unwrap_or(0) })
 }

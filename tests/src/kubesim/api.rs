@@ -56,7 +56,8 @@ impl Ask {
     /// `resourceVersion`: absent, or a number.
     pub(super) fn version(&self) -> Result<Option<u64>, Refusal> {
         let Some(text) = self.param("resourceVersion") else { return Ok(None) };
-        let wrong = || Refusal::new(StatusCode::BAD_REQUEST, "Invalid", &format!("invalid resource version \"{text}\""));
+        let wrong =
+            || Refusal::new(StatusCode::BAD_REQUEST, "Invalid", &format!("invalid resource version \"{text}\""));
         text.parse().map(Some).map_err(|_| wrong())
     }
 
@@ -89,8 +90,7 @@ impl Refusal {
     pub(super) fn too_new(asked: u64, newest: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
         let mut refusal = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", &message);
-        refusal.body["details"] =
-            json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
+        refusal.body["details"] = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
         refusal
     }
 
@@ -203,7 +203,8 @@ fn ask(path: &str, query: &str) -> Result<Ask, Refusal> {
         [plural, name] => (Resource::named(plural).filter(|resource| *resource != Resource::Pods), None, Some(name)),
         _ => (None, None, None),
     };
-    let missing = || Refusal::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
+    let missing =
+        || Refusal::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
     let params: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let get = |name: &str| params.get(name).map(String::as_str);
     let selector = Selector::parse(get("fieldSelector"), get("labelSelector"))

@@ -1,6 +1,10 @@
 //! What a simulated cluster is made of, checked before anything is built.
 
-use std::{net::{Ipv4Addr, SocketAddr}, str::FromStr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 /// The oldest moment the cluster knows: all that never churns started here or a little later (2026-01-01T00:00:00Z).
 pub(super) const ORIGIN: i64 = 1_767_225_600;
@@ -157,9 +161,9 @@ impl Config {
             percent("restarts", self.restarts, 1000.0),
             percent("resets", self.resets, 1000.0),
             percent("unsteady", self.unsteady, 100.0),
-            self.frozen_at.filter(|at| *at < ORIGIN + 86_400).map(|at| {
-                format!("the clock stands at `{at}`; use a time after {} (2026-01-02)", ORIGIN + 86_400)
-            }),
+            self.frozen_at
+                .filter(|at| *at < ORIGIN + 86_400)
+                .map(|at| format!("the clock stands at `{at}`; use a time after {} (2026-01-02)", ORIGIN + 86_400)),
             (!self.first_address.is_loopback() || self.node_address(self.nodes.saturating_sub(1)).is_none())
                 .then(|| format!("`{}` is no loopback address with room for the nodes", self.first_address)),
             (self.history == 0 || self.max_page == 0).then(|| "history or page size is 0; use at least 1".to_owned()),

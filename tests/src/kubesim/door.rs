@@ -181,7 +181,8 @@ async fn converse<S: Site>(
 async fn cut_off(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let mut head = [0; REQUEST_HEAD];
     if stream.read(&mut head).await? > 0 {
-        let start = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{\n \"node\": {";
+        let start =
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{\n \"node\": {";
         stream.write_all(start.as_bytes()).await?;
         stream.flush().await?;
         // Long enough for the client to have read the headers: the reset throws away what is on its way.

@@ -22,8 +22,9 @@ use super::{
     door::{Mistreatment, Site},
     failure::Failure,
     journal::{Entry, Journal, Target, count},
+    roster::Roster,
     spoil::spoiled,
-    summary::{Roster, Summaries},
+    summary::Summaries,
     tls::ServerTls,
     world::World,
 };

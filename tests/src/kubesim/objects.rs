@@ -137,15 +137,24 @@ fn metadata(world: &World, slot: &Slot, pod: &PodState, version: u64, times: &mu
     }
     let app = &slot.workload;
     let owner = world.owner_name(slot);
-    let owner_uid = uuid(slot.namespace as u64 ^ owner.bytes().fold(7, |sum, byte| sum * 31 % (1 << 40) + u64::from(byte)));
+    let owner_uid =
+        uuid(slot.namespace as u64 ^ owner.bytes().fold(7, |sum, byte| sum * 31 % (1 << 40) + u64::from(byte)));
     let (kind, group, labels, annotations) = match slot.owner {
         Owner::ReplicaSet => {
             let hash = world.template_hash(slot);
-            ("ReplicaSet", "apps/v1", format!("\"app\":\"{app}\",\"pod-template-hash\":\"{hash}\",\"tier\":\"backend\""), String::new())
+            (
+                "ReplicaSet",
+                "apps/v1",
+                format!("\"app\":\"{app}\",\"pod-template-hash\":\"{hash}\",\"tier\":\"backend\""),
+                String::new(),
+            )
         }
-        Owner::StatefulSet => {
-            ("StatefulSet", "apps/v1", format!("\"app\":\"{app}\",\"statefulset.kubernetes.io/pod-name\":\"{name}\""), String::new())
-        }
+        Owner::StatefulSet => (
+            "StatefulSet",
+            "apps/v1",
+            format!("\"app\":\"{app}\",\"statefulset.kubernetes.io/pod-name\":\"{name}\""),
+            String::new(),
+        ),
         Owner::DaemonSet => ("DaemonSet", "apps/v1", format!("\"k8s-app\":\"{app}\""), String::new()),
         Owner::Node => {
             let hash = world.kubelet_uid(slot, pod);
@@ -237,9 +246,18 @@ mod tests {
 
     #[test]
     fn pods_of_every_owner_and_phase_are_json() {
-        let world = World::new(Config { nodes: 10, pods: 30, static_pods: 1, churn: 100.0, restarts: 50.0, ..Config::default() });
+        let world = World::new(Config {
+            nodes: 10,
+            pods: 30,
+            static_pods: 1,
+            churn: 100.0,
+            restarts: 50.0,
+            ..Config::default()
+        });
         let mut seen = std::collections::BTreeSet::new();
-        for (node, index, at) in (0..10).flat_map(|node| (0..30).map(move |index| (node, index, ORIGIN + 9_000_000 + index as i64))) {
+        for (node, index, at) in
+            (0..10).flat_map(|node| (0..30).map(move |index| (node, index, ORIGIN + 9_000_000 + index as i64)))
+        {
             let slot = world.slot(node, index);
             let state = world.pod(&slot, at);
             let value: Value = serde_json::from_slice(&pod(&world, &slot, &state, at, 5)).unwrap();
@@ -249,7 +267,10 @@ mod tests {
             assert_eq!(value["spec"]["containers"].as_array().unwrap().len(), 2);
             seen.extend([kind, phase]);
         }
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["DaemonSet", "Node", "Pending", "ReplicaSet", "Running", "StatefulSet"]);
+        assert_eq!(
+            seen.into_iter().collect::<Vec<_>>(),
+            ["DaemonSet", "Node", "Pending", "ReplicaSet", "Running", "StatefulSet"]
+        );
     }
 
     #[test]

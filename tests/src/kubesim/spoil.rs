@@ -30,8 +30,11 @@ pub(super) fn spoiled(failure: Failure, body: Vec<u8>, answers: u64) -> Vec<u8> 
     }
 }
 
-fn edit(failure: Failure, answers: u64) -> Option<Box<dyn Fn(&mut Value)>> {
-    let each_field = |change: fn(&mut Map<String, Value>)| -> Option<Box<dyn Fn(&mut Value)>> {
+/// A change of the parsed body.
+type Edit = Box<dyn Fn(&mut Value)>;
+
+fn edit(failure: Failure, answers: u64) -> Option<Edit> {
+    let each_field = |change: fn(&mut Map<String, Value>)| -> Option<Edit> {
         Some(Box::new(move |tree| objects(tree, &|fields| change(fields))))
     };
     match failure {

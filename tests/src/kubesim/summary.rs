@@ -1,18 +1,16 @@
 //! What a kubelet answers at `/stats/summary`, at any second.
 //!
-//! Who is on the node is worked out once and kept until somebody comes, goes or restarts; a request only evaluates the
-//! curves and fills the templates. Broken answers are made of these by `spoil`.
+//! A request only evaluates the curves of the node's roster and fills the templates. Broken answers are made of these by `spoil`.
 
 use super::{
     clock::TimeText,
     config::Config,
-    load::{Curve, fraction, mix},
+    load::{fraction, mix},
+    roster::{ContainerRun, PAGE, PodRun, Roster},
     shape::{Templates, number, text, time},
     template::Values,
-    world::{Phase, World, hex},
 };
 
-const PAGE: u64 = 4096;
 /// Memory of every node.
 pub(super) const NODE_MEMORY: u64 = 64 << 30;
 /// File system of every node, capacity and inodes.
@@ -26,94 +24,6 @@ const SWAP: u64 = 1 << 30;
 
 type Numbers = [u64; number::COUNT];
 type Times = [i64; time::COUNT];
-
-/// Who is on a node, from one change to the next.
-#[derive(Debug)]
-pub(super) struct Roster {
-    until: i64,
-    from: i64,
-    name: String,
-    boot: i64,
-    system: Curve,
-    pods: Vec<PodRun>,
-}
-
-#[derive(Debug)]
-struct PodRun {
-    /// False while Pending; its slot still counts for the node.
-    listed: bool,
-    name: String,
-    namespace: String,
-    uid: String,
-    suffix: String,
-    started: i64,
-    draw: u64,
-    network: [Curve; 2],
-    containers: Vec<ContainerRun>,
-}
-
-#[derive(Debug)]
-struct ContainerRun {
-    name: String,
-    started: i64,
-    counts_from: i64,
-    draw: u64,
-    cpu: Curve,
-    /// Working set at full load, bytes.
-    memory: u64,
-    /// 0: none.
-    memory_limit: u64,
-}
-
-impl Roster {
-    /// Who is on `node` at second `at`.
-    pub(super) fn new(world: &World, node: usize, at: i64) -> Self {
-        let mut roster = Self {
-            until: i64::MAX,
-            from: at,
-            name: world.node_name(node),
-            boot: world.node_boot(node),
-            system: Curve::new(mix(world.config.seed, 90, node as u64, 0), 150_000_000),
-            pods: Vec::with_capacity(world.config.pods),
-        };
-        for index in 0..world.config.pods {
-            let slot = world.slot(node, index);
-            let pod = world.pod(&slot, at);
-            roster.until = world.next_change(&slot, at, true).map_or(roster.until, |next| roster.until.min(next));
-            let draw = mix(world.config.seed, 91, node as u64, index as u64);
-            let containers = (0..world.config.containers).map(|container| {
-                let state = world.container(&slot, &pod, container, at);
-                let resources = world.resources(&slot, container);
-                ContainerRun {
-                    name: world.container_name(container),
-                    started: state.started,
-                    counts_from: state.counts_from,
-                    draw: mix(draw, container as u64, 0, 0),
-                    cpu: world.cpu_curve(&slot, container),
-                    memory: resources.memory_request * 3 / 2,
-                    memory_limit: resources.memory_limit,
-                }
-            });
-            roster.pods.push(PodRun {
-                listed: pod.phase != Phase::Pending,
-                name: world.pod_name(&slot, &pod),
-                namespace: world.namespace_name(slot.namespace),
-                uid: world.kubelet_uid(&slot, &pod),
-                suffix: hex(mix(draw, 7, pod.generation as u64, 0), 5),
-                started: pod.running_from,
-                draw,
-                network: [world.network_curve(&slot, 0), world.network_curve(&slot, 1)],
-                containers: containers.collect(),
-            });
-        }
-        roster
-    }
-
-    /// Whether it is still the same roster at second `at`.
-    pub(super) fn serves(&self, at: i64) -> bool {
-        (self.from..self.until).contains(&at)
-    }
-}
 
 /// Fills the templates of one configuration.
 #[derive(Debug)]
@@ -248,7 +158,13 @@ impl Page {
         let mut numbers = self.blank();
         let (all, window) = own(1);
         let memory = totals.working_set + system_memory;
-        usage(&mut numbers, (pods_cpu.0 + all, pods_cpu.1 + window), memory, totals.rss + rss(system_memory), NODE_MEMORY);
+        usage(
+            &mut numbers,
+            (pods_cpu.0 + all, pods_cpu.1 + window),
+            memory,
+            totals.rss + rss(system_memory),
+            NODE_MEMORY,
+        );
         numbers[number::ROOT_USED] = NODE_DISK - numbers[number::FS_AVAILABLE];
         numbers[number::ROOT_INODES] = NODE_INODES - numbers[number::INODES_FREE];
         numbers[number::LOGS_USED] = numbers[number::ROOT_USED] / 3;
@@ -337,13 +253,6 @@ impl Page {
     }
 }
 
-impl ContainerRun {
-    fn working_set(&self, at: i64) -> u64 {
-        let settling = 1.0 - 0.5 / (1.0 + (at - self.started).max(0) as f64 / 60.0);
-        (self.memory as f64 * settling * (0.5 + 0.4 * self.cpu.level(at + 30))) as u64 / PAGE * PAGE
-    }
-}
-
 fn rss(working_set: u64) -> u64 {
     working_set / 10 * 9 / PAGE * PAGE
 }
@@ -377,7 +286,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::kubesim::config::{ORIGIN, Shape};
+    use crate::kubesim::{
+        config::{ORIGIN, Shape},
+        world::World,
+    };
 
     const AT: i64 = ORIGIN + 20_000_000;
 

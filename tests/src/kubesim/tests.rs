@@ -207,10 +207,19 @@ async fn watches_begin_with_lists_bookmarks_and_errors() {
     assert_eq!(told, 6, "a watch from nowhere begins with what exists and ends in time");
 
     let old = sim.resource_version();
-    sim.put(Resource::Pods, serde_json::json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "n"}})).unwrap();
-    let mut selective = Events::of(&client, watch(&format!("resourceVersion={old}&fieldSelector=spec.nodeName%3Dn"))).await;
+    sim.put(
+        Resource::Pods,
+        serde_json::json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "n"}}),
+    )
+    .unwrap();
+    let mut selective =
+        Events::of(&client, watch(&format!("resourceVersion={old}&fieldSelector=spec.nodeName%3Dn"))).await;
     assert_eq!(selective.next().await.unwrap()["type"], "ADDED");
-    sim.put(Resource::Pods, serde_json::json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "m"}})).unwrap();
+    sim.put(
+        Resource::Pods,
+        serde_json::json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "m"}}),
+    )
+    .unwrap();
     assert_eq!(selective.next().await.unwrap()["type"], "DELETED", "it left the selection");
 
     sim.expire_history();
@@ -264,7 +273,9 @@ async fn tls_needs_the_clusters_authority_and_token() {
     let without_ca = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     assert!(without_ca.get(kubelet).send().await.unwrap_err().is_connect());
     let config = sim.kubeconfig();
-    assert!(config.contains(&sim.api_url()) && config.contains("certificate-authority-data") && config.contains("token"));
+    assert!(
+        config.contains(&sim.api_url()) && config.contains("certificate-authority-data") && config.contains("token")
+    );
 }
 
 #[tokio::test]
@@ -385,9 +396,7 @@ const KIT_TABLE: [(&str, Seen, Check); 29] = [
             && pods[0]["podRef"]["uid"] != pods[8]["podRef"]["uid"]
     }),
     ("wrong-name", Seen::Answer(200), |body| tree(body)["node"]["nodeName"] == "somebody-else"),
-    ("no-times", Seen::Answer(200), |body| {
-        count_keys(&tree(body), "time") + count_keys(&tree(body), "startTime") == 0
-    }),
+    ("no-times", Seen::Answer(200), |body| count_keys(&tree(body), "time") + count_keys(&tree(body), "startTime") == 0),
     ("null-start", Seen::Answer(200), |body| {
         let tree = tree(body);
         tree["node"].as_object().unwrap().contains_key("startTime") && tree["pods"][0]["startTime"].is_null()
@@ -409,7 +418,9 @@ const KIT_TABLE: [(&str, Seen, Check); 29] = [
     ("skew:-300", Seen::Answer(200), |body| {
         tree(body)["node"]["cpu"]["time"].as_str().unwrap() < "2026-08-20T11:28:20Z"
     }),
-    ("skew:epoch", Seen::Answer(200), |body| tree(body)["node"]["cpu"]["time"].as_str().unwrap().starts_with("1970-01-01T")),
+    ("skew:epoch", Seen::Answer(200), |body| {
+        tree(body)["node"]["cpu"]["time"].as_str().unwrap().starts_with("1970-01-01T")
+    }),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,7 +430,8 @@ async fn every_failure_of_the_kit_is_seen_and_healed() {
     let sim = sim.start().await.unwrap();
     // A pooled connection that was closed a moment ago would break instead of being refused.
     let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
-    let (url, other) = (format!("{}/stats/summary", sim.kubelet_url(0)), format!("{}/stats/summary", sim.kubelet_url(1)));
+    let (url, other) =
+        (format!("{}/stats/summary", sim.kubelet_url(0)), format!("{}/stats/summary", sim.kubelet_url(1)));
     let right = sim.summary(0, AT);
     for (name, seen, check) in KIT_TABLE {
         sim.fail(0, name.parse().unwrap()).await;
@@ -500,7 +512,7 @@ async fn gzip_is_used_only_when_allowed_and_accepted() {
 fn a_round_of_a_hundred_nodes_is_rendered_in_no_time() {
     let world = World::new(Config { nodes: 100, pods: 30, shape: Shape::V1_34, ..Config::default() });
     let summaries = Summaries::new(&world.config);
-    let rosters: Vec<_> = (0..100).map(|node| summary::Roster::new(&world, node, AT)).collect();
+    let rosters: Vec<_> = (0..100).map(|node| roster::Roster::new(&world, node, AT)).collect();
     let begun = Instant::now();
     let bytes: usize = rosters.iter().map(|roster| summaries.body(roster, AT + 60, 0, 300_000).len()).sum();
     let took = begun.elapsed();

@@ -73,7 +73,9 @@ fn check_initial_events(ask: &Ask, watch_list: bool) -> Result<(), Refusal> {
         );
     }
     if ask.param("resourceVersionMatch") != Some("NotOlderThan") {
-        return refuse("resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        return refuse(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
     }
     Ok(())
 }
@@ -180,8 +182,7 @@ fn bookmark(resource: Resource, version: u64, ends_initial: bool) -> Vec<u8> {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
     let spec = if resource == Resource::Pods { json!({"containers": null}) } else { json!({}) };
-    let object =
-        json!({"kind": resource.kind(), "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": {}});
+    let object = json!({"kind": resource.kind(), "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": {}});
     line(&json!({"type": "BOOKMARK", "object": object}))
 }
 
