@@ -1,6 +1,8 @@
 //! The InfluxDB sink against a real server, through the real runner: what is written is read back,
 //! and every way in which the server refuses ends in the ledger.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
