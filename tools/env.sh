@@ -26,6 +26,6 @@ announce_build() {
     if compgen -G "$CARGO_TARGET_DIR/release/deps/libwasmtime-*.rlib" >/dev/null; then
         say "Building $1 in $CARGO_TARGET_DIR (dependencies are there: usually a minute or two)"
     else
-        say "Building $1 in $CARGO_TARGET_DIR from nothing: about 15 minutes on 2 cores, 5 on 8 (once)"
+        say "Building $1 in $CARGO_TARGET_DIR from nothing: about 10 minutes on 2 cores (once)"
     fi
 }

@@ -21,6 +21,9 @@ eval "$variables"
 
 say "Building the rules for wasm32-unknown-unknown (the first time: about a minute)"
 build=$CARGO_TARGET_DIR/scripts-wasm
+# The same bytes, and so the same digest, wherever the checkout and cargo's folder lie.
+remap=--remap-path-prefix
+export CARGO_ENCODED_RUSTFLAGS="$remap=${CARGO_HOME:-$HOME/.cargo}=/cargo"$'\x1f'"$remap=$PWD=/millrace"
 (cd scripts && CARGO_TARGET_DIR=$build cargo build --release --lib --workspace --target wasm32-unknown-unknown)
 
 mkdir -p "$CARGO_TARGET_DIR/rules" "$CARGO_TARGET_DIR/rules-examples"

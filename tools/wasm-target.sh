@@ -45,7 +45,8 @@ build_sysroot() {
     (
         cd "$work/std"
         # Bitcode in the library is what lets rules be optimised across crates.
-        RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR=$work/target \
+        export CARGO_ENCODED_RUSTFLAGS=-Cembed-bitcode=yes$'\x1f'"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+        RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$work/target \
             cargo build --release -Zbuild-std=std,panic_abort --target "$target" >&2
     )
     find "$work/target/$target/release/deps" -name '*.rlib' ! -name 'libstd_for_wasm*' \
