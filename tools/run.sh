@@ -48,7 +48,7 @@ influxdb_answers() {
         "$host" "$port" 2>/dev/null | grep -qi '^x-influxdb-version:'
 }
 
-start "$bin/kubesim" --nodes "$nodes" --ready-file "$work/ready.json" >"$work/kubesim.log" 2>&1
+start "$bin/kubesim" --nodes "$nodes" --churn 1 --restarts 0.5 --ready-file "$work/ready.json" >"$work/kubesim.log" 2>&1
 kubesim=$!
 
 for _ in $(seq 100); do
