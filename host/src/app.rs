@@ -105,7 +105,6 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
         inventory,
         scraper,
         feeder,
-        sinks: sinks.clone(),
         types,
         board: board.clone(),
         resolution: config.resolution,

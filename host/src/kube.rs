@@ -5,6 +5,8 @@ mod connect;
 mod facts;
 mod intern;
 mod inventory;
+#[cfg(test)]
+mod inventory_tests;
 mod lite;
 mod quantity;
 mod status;

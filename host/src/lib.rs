@@ -19,3 +19,6 @@ pub mod sinks;
 pub mod app;
 pub mod http;
 pub mod status;
+
+#[cfg(test)]
+mod loopback;

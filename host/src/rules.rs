@@ -45,10 +45,7 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(place: impl std::fmt::Display, what: impl std::fmt::Display) -> Self {
-        Self {
-            place: place.to_string(),
-            what: what.to_string(),
-        }
+        Self { place: place.to_string(), what: what.to_string() }
     }
 }
 

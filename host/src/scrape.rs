@@ -2,6 +2,8 @@
 //! When to ask is the cycle's business; rates, sums and policy are the rules'.
 
 mod client;
+#[cfg(test)]
+mod client_tests;
 mod credentials;
 mod decode;
 mod failure;

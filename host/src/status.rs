@@ -59,6 +59,7 @@ pub struct Stages {
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeStatus {
     /// Its name.
+    #[serde(serialize_with = "inner")]
     pub name: Arc<str>,
     /// `ok`, or the class of the failure.
     pub state: &'static str,
@@ -145,7 +146,7 @@ pub struct Status {
     /// Whether the last cycle delivered points; see [`Board::ready`].
     pub ready: bool,
     /// The last cycle, the nodes, the rules.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "inner")]
     pub snapshot: Arc<Snapshot>,
     /// Every sink's ledger.
     pub sinks: Vec<LedgerSnapshot>,
@@ -302,6 +303,10 @@ impl Board {
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+fn inner<T: Serialize + ?Sized, S: serde::Serializer>(shared: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+    (**shared).serialize(to)
 }
 
 /// A time as pages show it.

@@ -1,3 +1,8 @@
-//! Millrace.
+//! What Millrace's tests, demo and benchmarks stand on.
+//!
+//! Nothing here is part of the product.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod fixtures;
+pub mod kubesim;

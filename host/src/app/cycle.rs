@@ -13,7 +13,6 @@ use super::pipeline::{CycleReport, Ended, Feeder};
 use crate::batch::{Batch, Cycle, TypeRegistry};
 use crate::kube::{Inventory, NodeFacts};
 use crate::scrape::{DecodeBounds, DecodeCounts, NodeAnswer, ScrapeFailure, Scraper, decode};
-use crate::sinks::SinkHandle;
 use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, rfc3339};
 
 /// Failing nodes named in the log, a cycle. The status page names all.
@@ -27,8 +26,6 @@ pub struct Cycles {
     pub scraper: Scraper,
     /// To the rules.
     pub feeder: Feeder,
-    /// For the ledger in the log.
-    pub sinks: Arc<[SinkHandle]>,
     /// Value types of all metrics.
     pub types: Arc<TypeRegistry>,
     /// Where the state is shown.
@@ -67,8 +64,6 @@ pub struct Parts {
     /// See [`Cycles`].
     pub feeder: Feeder,
     /// See [`Cycles`].
-    pub sinks: Arc<[SinkHandle]>,
-    /// See [`Cycles`].
     pub types: Arc<TypeRegistry>,
     /// See [`Cycles`].
     pub board: Arc<Board>,
@@ -87,7 +82,6 @@ impl Cycles {
             inventory: parts.inventory,
             scraper: parts.scraper,
             feeder: parts.feeder,
-            sinks: parts.sinks,
             types: parts.types,
             board: parts.board,
             resolution: parts.resolution,

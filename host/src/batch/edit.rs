@@ -132,6 +132,8 @@ pub fn check(batch: &Batch, edit: &Edit, bounds: &EditBounds, types: &TypeRegist
     too_much("bytes of text", edit.new_text.len(), bounds.text_bytes)?;
     too_much("metrics", edit.new_metrics.len(), 10_000)?;
     too_much("label sets", edit.new_label_sets.ends.len(), bounds.points)?;
+    let labels = edit.new_entities.label_names.len() + edit.new_label_sets.names.len();
+    too_much("labels", labels, 32 * bounds.entities + 2 * bounds.points)?;
 
     let sizes = Sizes {
         symbols: batch.symbols.len() + edit.new_text_ends.len(),
@@ -148,6 +150,10 @@ pub fn check(batch: &Batch, edit: &Edit, bounds: &EditBounds, types: &TypeRegist
     check_points("new-points", batch, edit, &edit.new_points, &sizes, text)?;
     check_added(batch, edit, &sizes, text)
 }
+
+/// Labels of one new entity or label set, and label changes of one entity: names within one are
+/// compared each with each.
+const MAX_LABELS: usize = 256;
 
 fn too_much(what: &'static str, got: usize, bound: usize) -> Result<(), EditError> {
     if got > bound { Err(EditError::TooMuch(what, got, bound)) } else { Ok(()) }
@@ -229,6 +235,7 @@ fn check_label_sets(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str) -> Re
 }
 
 fn distinct(batch: &Batch, edit: &Edit, text: &str, names: &[u32], what: &'static str) -> Result<(), EditError> {
+    too_much("labels to one row", names.len(), MAX_LABELS)?;
     for (at, &name) in names.iter().enumerate() {
         let name = string(batch, edit, text, name);
         if names[..at].iter().any(|&other| string(batch, edit, text, other) == name) {
@@ -248,6 +255,12 @@ fn check_relabelling(edit: &Edit, sizes: &Sizes) -> Result<(), EditError> {
     length("relabel-value", edit.relabel_value.len(), rows)?;
     indexes("relabel-entity", &edit.relabel_entity, sizes.entities)?;
     indexes("relabel-name", &edit.relabel_name, sizes.symbols)?;
+    if rows > MAX_LABELS {
+        let mut changes = vec![0; sizes.entities];
+        edit.relabel_entity.iter().for_each(|&entity| changes[entity as usize] += 1);
+        let most = changes.into_iter().max().unwrap_or(0);
+        too_much("label changes to one entity", most, MAX_LABELS)?;
+    }
     for (&entity, &value) in edit.relabel_entity.iter().zip(&edit.relabel_value) {
         if !kept(edit, entity) {
             return Err(EditError::Dropped(entity, "relabel-entity"));

@@ -62,7 +62,7 @@ fn rules(page: &mut Page, board: &Board) {
     page.head("millrace_rule_failures_total", "counter", "Failed calls of a rule, by kind.");
     for rule in &snapshot.rules {
         for (kind, count) in &rule.stats.faults {
-            page.row("millrace_rule_failures_total", &[("rule", &rule.name), ("kind", kind.name())], count);
+            page.row("millrace_rule_failures_total", &[("rule", &rule.name), ("kind", kind.as_str())], count);
         }
     }
     page.head("millrace_rule_counter_total", "counter", "Counters of the rules' own.");

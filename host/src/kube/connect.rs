@@ -106,9 +106,7 @@ pub struct Connected {
 
 impl std::fmt::Debug for Connected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connected")
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
+        f.debug_struct("Connected").field("credentials", &self.credentials).finish_non_exhaustive()
     }
 }
 
@@ -122,30 +120,15 @@ pub async fn connect(server: &ApiServer) -> Result<Connected, ConnectError> {
     let (config, credentials) = match server {
         ApiServer::InCluster { host, insecure_tls } => in_cluster(host.as_ref(), *insecure_tls)?,
         ApiServer::Kubeconfig(path) => kubeconfig(path).await?,
-        ApiServer::Url {
-            url,
-            insecure_tls,
-            token_file,
-            certificate_authority,
-        } => plain(
-            url,
-            *insecure_tls,
-            token_file.as_ref(),
-            certificate_authority.as_ref(),
-        )?,
+        ApiServer::Url { url, insecure_tls, token_file, certificate_authority } => {
+            plain(url, *insecure_tls, token_file.as_ref(), certificate_authority.as_ref())?
+        }
     };
-    let client =
-        Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
-    Ok(Connected {
-        client,
-        credentials,
-    })
+    let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
+    Ok(Connected { client, credentials })
 }
 
-fn in_cluster(
-    host: Option<&Url>,
-    insecure_tls: bool,
-) -> Result<(Config, ClusterCredentials), ConnectError> {
+fn in_cluster(host: Option<&Url>, insecure_tls: bool) -> Result<(Config, ClusterCredentials), ConnectError> {
     let loaded = match host {
         // The host stands for the environment's, which need not exist then.
         Some(_) => Config::incluster_dns(),
@@ -174,34 +157,19 @@ async fn kubeconfig(path: &Path) -> Result<(Config, ClusterCredentials), Connect
         reason: error.to_string(),
     };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-        .await
-        .map_err(failed)?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)?;
     let user = &config.auth_info;
     let token = match (&user.token, &user.token_file) {
         (Some(token), _) => Some(TokenSource::Inline(token.expose_secret().to_owned())),
         (None, Some(file)) => Some(TokenSource::File(file.into())),
         (None, None) => None,
     };
-    let bad = |reason: String| ConnectError::Kubeconfig {
-        path: path.to_owned(),
-        reason,
-    };
-    let certificate = pem(
-        user.client_certificate.as_deref(),
-        user.client_certificate_data.as_deref(),
-    )
-    .map_err(bad)?;
-    let key_data = user
-        .client_key_data
-        .as_ref()
-        .map(ExposeSecret::expose_secret);
+    let bad = |reason: String| ConnectError::Kubeconfig { path: path.to_owned(), reason };
+    let certificate = pem(user.client_certificate.as_deref(), user.client_certificate_data.as_deref()).map_err(bad)?;
+    let key_data = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
     let key = pem(user.client_key.as_deref(), key_data).map_err(bad)?;
     let credentials = ClusterCredentials {
-        certificate_authority: config
-            .root_cert
-            .as_deref()
-            .map(|certificates| Pem::Inline(to_pem(certificates))),
+        certificate_authority: config.root_cert.as_deref().map(|certificates| Pem::Inline(to_pem(certificates))),
         token,
         client_certificate: certificate.zip(key),
         by_plugin: user.exec.is_some() || user.auth_provider.is_some(),
@@ -238,31 +206,21 @@ fn plain(
 
 fn uri(url: &Url) -> Result<http::Uri, ConnectError> {
     let uri: Option<http::Uri> = url.as_str().parse().ok();
-    uri.filter(|uri| uri.host().is_some())
-        .ok_or_else(|| ConnectError::Url(url.to_string()))
+    uri.filter(|uri| uri.host().is_some()).ok_or_else(|| ConnectError::Url(url.to_string()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(path).map_err(|error| ConnectError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+    std::fs::read(path).map_err(|error| ConnectError::File { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, ConnectError> {
-    let bad = |reason: String| ConnectError::File {
-        path: path.to_owned(),
-        reason,
-    };
+    let bad = |reason: String| ConnectError::File { path: path.to_owned(), reason };
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let found = found.map_err(|error| bad(format!("no PEM certificates: {error}")))?;
     if found.is_empty() {
         return Err(bad("no PEM certificate in it".to_owned()));
     }
-    Ok(found
-        .into_iter()
-        .map(|certificate| certificate.to_vec())
-        .collect())
+    Ok(found.into_iter().map(|certificate| certificate.to_vec()).collect())
 }
 
 /// A kubeconfig's certificate or key: the data in base64 wins over the file.

@@ -103,10 +103,7 @@ impl NodeFacts {
         let hostname = addresses
             .iter()
             .rfind(|address| address.kind == "Hostname" && !address.address.is_empty())
-            .map_or_else(
-                || Arc::clone(&name),
-                |address| strings.get(&address.address),
-            );
+            .map_or_else(|| Arc::clone(&name), |address| strings.get(&address.address));
         let ip = |kind: &'static str| {
             addresses
                 .iter()
@@ -118,7 +115,7 @@ impl NodeFacts {
             hostname,
             host_id: host_id(node, options, strings),
             labels: pairs(node.metadata.labels.as_ref(), strings),
-            address: ip("InternalIP").last().or_else(|| ip("ExternalIP").next()),
+            address: ip("InternalIP").next_back().or_else(|| ip("ExternalIP").next()),
             ready: is_ready(status),
             kubelet_port: kubelet_port(status),
             capacity: resources(status.capacity.as_ref(), strings),
@@ -129,10 +126,7 @@ impl NodeFacts {
 }
 
 fn host_id(node: &NodeLite, options: &FactOptions, strings: &mut Interner) -> Arc<str> {
-    let external = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.external_id.as_deref());
+    let external = node.spec.as_ref().and_then(|spec| spec.external_id.as_deref());
     let annotated = || {
         let key = options.host_id_annotation.as_ref()?;
         Some(node.metadata.annotations.as_ref()?.get(key)?.as_str())
@@ -143,19 +137,11 @@ fn host_id(node: &NodeLite, options: &FactOptions, strings: &mut Interner) -> Ar
 
 fn is_ready(status: &NodeStatus) -> bool {
     let conditions = status.conditions.as_deref().unwrap_or_default();
-    conditions
-        .iter()
-        .filter(|condition| condition.kind == "Ready")
-        .all(|condition| condition.status == "True")
+    conditions.iter().filter(|condition| condition.kind == "Ready").all(|condition| condition.status == "True")
 }
 
 fn kubelet_port(status: &NodeStatus) -> Option<u16> {
-    let port = status
-        .daemon_endpoints
-        .as_ref()?
-        .kubelet_endpoint
-        .as_ref()?
-        .port?;
+    let port = status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref()?.port?;
     u16::try_from(port).ok().filter(|&port| port > 0)
 }
 
@@ -170,56 +156,30 @@ impl PodFacts {
             .flatten()
             .find(|owner| owner.controller == Some(true))
             .map(|owner| (strings.get(&owner.kind), strings.get(&owner.name)));
-        let regular = spec
-            .and_then(|spec| spec.containers.as_deref())
-            .unwrap_or_default();
-        let init = spec
-            .and_then(|spec| spec.init_containers.as_deref())
-            .unwrap_or_default();
-        let statuses = status
-            .and_then(|status| status.container_statuses.as_deref())
-            .unwrap_or_default();
-        let init_statuses = status
-            .and_then(|status| status.init_container_statuses.as_deref())
-            .unwrap_or_default();
+        let regular = spec.and_then(|spec| spec.containers.as_deref()).unwrap_or_default();
+        let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+        let statuses = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+        let init_statuses = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
         let mut containers = Vec::with_capacity(regular.len() + init.len());
         for (specs, statuses, init) in [(regular, statuses, false), (init, init_statuses, true)] {
-            containers.extend(
-                specs
-                    .iter()
-                    .map(|spec| container(spec, statuses, init, strings)),
-            );
+            containers.extend(specs.iter().map(|spec| container(spec, statuses, init, strings)));
         }
         Self {
             namespace: strings.get(&meta.namespace),
             name: meta.name.as_str().into(),
             uid: meta.uid.as_str().into(),
-            node: strings.get(
-                spec.and_then(|spec| spec.node_name.as_deref())
-                    .unwrap_or(""),
-            ),
+            node: strings.get(spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or("")),
             labels: pairs(meta.labels.as_ref(), strings),
             annotations: chosen(meta.annotations.as_ref(), &options.annotations, strings),
-            phase: strings.get(
-                status
-                    .and_then(|status| status.phase.as_deref())
-                    .unwrap_or(""),
-            ),
+            phase: strings.get(status.and_then(|status| status.phase.as_deref()).unwrap_or("")),
             owner,
-            started_at: status
-                .and_then(|status| status.start_time.as_deref())
-                .and_then(parse_timestamp),
+            started_at: status.and_then(|status| status.start_time.as_deref()).and_then(parse_timestamp),
             containers: containers.into(),
         }
     }
 }
 
-fn container(
-    spec: &ContainerLite,
-    statuses: &[ContainerStatus],
-    init: bool,
-    strings: &mut Interner,
-) -> ContainerFacts {
+fn container(spec: &ContainerLite, statuses: &[ContainerStatus], init: bool, strings: &mut Interner) -> ContainerFacts {
     let status = statuses.iter().find(|status| status.name == spec.name);
     let wanted = spec.resources.as_ref();
     ContainerFacts {
@@ -231,31 +191,16 @@ fn container(
         // Kubernetes leaves out a zero in no version, but a missing count of a status means 0.
         restart_count: status.map(|status| status.restart_count.unwrap_or(0)),
         started_at: status
-            .and_then(|status| {
-                status
-                    .state
-                    .as_ref()?
-                    .running
-                    .as_ref()?
-                    .started_at
-                    .as_deref()
-            })
+            .and_then(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_deref())
             .and_then(parse_timestamp),
     }
 }
 
 fn pairs(map: Option<&BTreeMap<String, String>>, strings: &mut Interner) -> Pairs {
-    map.into_iter()
-        .flatten()
-        .map(|(key, value)| (strings.get(key), strings.get(value)))
-        .collect()
+    map.into_iter().flatten().map(|(key, value)| (strings.get(key), strings.get(value))).collect()
 }
 
-fn chosen(
-    map: Option<&BTreeMap<String, String>>,
-    keys: &[String],
-    strings: &mut Interner,
-) -> Pairs {
+fn chosen(map: Option<&BTreeMap<String, String>>, keys: &[String], strings: &mut Interner) -> Pairs {
     let Some(map) = map else {
         return Pairs::default();
     };
@@ -286,15 +231,8 @@ mod tests {
     use super::*;
 
     fn node(json: &str) -> NodeFacts {
-        let options = FactOptions {
-            host_id_annotation: Some("example.com/host-id".into()),
-            ..FactOptions::default()
-        };
-        NodeFacts::of(
-            &serde_json::from_str(json).unwrap(),
-            &options,
-            &mut Interner::default(),
-        )
+        let options = FactOptions { host_id_annotation: Some("example.com/host-id".into()), ..FactOptions::default() };
+        NodeFacts::of(&serde_json::from_str(json).unwrap(), &options, &mut Interner::default())
     }
 
     #[test]
@@ -317,19 +255,10 @@ mod tests {
                 r#"[{"type":"ExternalIP","address":"1.1.1.1"},{"type":"InternalIP","address":"fd00::1"}]"#,
                 Some("fd00::1"),
             ),
-            (
-                r#"[{"type":"Hostname","address":"a"},{"type":"InternalDNS","address":"b"}]"#,
-                None,
-            ),
+            (r#"[{"type":"Hostname","address":"a"},{"type":"InternalDNS","address":"b"}]"#, None),
         ] {
-            let facts = node(&format!(
-                r#"{{"metadata":{{"name":"n"}},"status":{{"addresses":{addresses}}}}}"#
-            ));
-            assert_eq!(
-                facts.address,
-                want.map(|want| want.parse().unwrap()),
-                "{addresses}"
-            );
+            let facts = node(&format!(r#"{{"metadata":{{"name":"n"}},"status":{{"addresses":{addresses}}}}}"#));
+            assert_eq!(facts.address, want.map(|want| want.parse().unwrap()), "{addresses}");
         }
     }
 
@@ -354,21 +283,11 @@ mod tests {
             "spec":{"externalID":""},"status":{"addresses":[{"type":"Hostname","address":"one"},{"type":"Hostname","address":"two"}],
             "daemonEndpoints":{"kubeletEndpoint":{"Port":10250}},"capacity":{"cpu":"4","memory":"8Gi","pods":110}}}"#,
         );
-        assert_eq!(
-            (&*facts.hostname, &*facts.host_id, facts.kubelet_port),
-            ("two", "h", Some(10250))
-        );
-        let amounts: Vec<_> = facts
-            .capacity
-            .iter()
-            .map(|(name, amount)| (&**name, *amount))
-            .collect();
+        assert_eq!((&*facts.hostname, &*facts.host_id, facts.kubelet_port), ("two", "h", Some(10250)));
+        let amounts: Vec<_> = facts.capacity.iter().map(|(name, amount)| (&**name, *amount)).collect();
         assert_eq!(amounts, [("cpu", 4000), ("memory", 8 << 30), ("pods", 110)]);
         let bare = node(r#"{"metadata":{"name":"n"},"spec":{"externalID":"e"}}"#);
-        assert_eq!(
-            (&*bare.hostname, &*bare.host_id, bare.kubelet_port),
-            ("n", "e", None)
-        );
+        assert_eq!((&*bare.hostname, &*bare.host_id, bare.kubelet_port), ("n", "e", None));
     }
 
     #[test]
@@ -379,33 +298,13 @@ mod tests {
             "initContainers":[{"name":"setup"}]},
             "status":{"phase":"Running","startTime":"1970-01-01T00:00:01Z","containerStatuses":[{"name":"c","restartCount":3,
             "state":{"running":{"startedAt":"1970-01-01T00:00:02Z"}}}]}}"#;
-        let options = FactOptions {
-            annotations: vec!["keep".into()],
-            ..FactOptions::default()
-        };
-        let facts = PodFacts::of(
-            &serde_json::from_str(json).unwrap(),
-            &options,
-            &mut Interner::default(),
-        );
+        let options = FactOptions { annotations: vec!["keep".into()], ..FactOptions::default() };
+        let facts = PodFacts::of(&serde_json::from_str(json).unwrap(), &options, &mut Interner::default());
+        assert_eq!((&*facts.phase, facts.started_at, facts.annotations.len()), ("Running", Some(1_000_000_000), 1));
+        assert_eq!(facts.owner.as_ref().map(|(kind, name)| (&**kind, &**name)), Some(("ReplicaSet", "rs")));
+        let [c, setup] = &*facts.containers else { panic!("two containers") };
         assert_eq!(
-            (&*facts.phase, facts.started_at, facts.annotations.len()),
-            ("Running", Some(1_000_000_000), 1)
-        );
-        assert_eq!(
-            facts.owner.as_ref().map(|(kind, name)| (&**kind, &**name)),
-            Some(("ReplicaSet", "rs"))
-        );
-        let [c, setup] = &*facts.containers else {
-            panic!("two containers")
-        };
-        assert_eq!(
-            (
-                c.requests[0].1,
-                c.limits[0].1,
-                c.restart_count,
-                c.started_at
-            ),
+            (c.requests[0].1, c.limits[0].1, c.restart_count, c.started_at),
             (100, 1, Some(3), Some(2_000_000_000))
         );
         assert_eq!((setup.init, setup.restart_count), (true, None));

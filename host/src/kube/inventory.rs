@@ -22,7 +22,7 @@ pub struct Inventory {
     namespaces: Arc<Namespaces>,
     live: Arc<[Arc<Live>; 3]>,
     changed: Receiver<()>,
-    _watchers: JoinSet<()>,
+    watchers: JoinSet<()>,
 }
 
 impl Inventory {
@@ -37,7 +37,7 @@ impl Inventory {
             namespaces: Arc::default(),
             live: Arc::default(),
             changed,
-            _watchers: JoinSet::new(),
+            watchers: JoinSet::new(),
         };
         inventory.spawn(client, options, changes);
         inventory
@@ -58,35 +58,13 @@ impl Inventory {
             strings: Interner::default(),
             listing: HashMap::new(),
         };
-        let pod_shelf = PodShelf {
-            shared: Arc::clone(&self.pods),
-            options,
-            strings: Interner::default(),
-            listing: Vec::new(),
-        };
-        let namespace_shelf = NamespaceShelf {
-            shared: Arc::clone(&self.namespaces),
-            listing: HashMap::new(),
-        };
-        let watchers = &mut self._watchers;
-        watchers.spawn(watch::run::<NodeLite, _>(
-            client.clone(),
-            node_shelf,
-            Arc::clone(nodes),
-            done(),
-        ));
-        watchers.spawn(watch::run::<PodLite, _>(
-            client.clone(),
-            pod_shelf,
-            Arc::clone(pods),
-            done(),
-        ));
-        watchers.spawn(watch::run::<NamespaceLite, _>(
-            client,
-            namespace_shelf,
-            Arc::clone(namespaces),
-            done(),
-        ));
+        let pod_shelf =
+            PodShelf { shared: Arc::clone(&self.pods), options, strings: Interner::default(), listing: Vec::new() };
+        let namespace_shelf = NamespaceShelf { shared: Arc::clone(&self.namespaces), listing: HashMap::new() };
+        let watchers = &mut self.watchers;
+        watchers.spawn(watch::run::<NodeLite, _>(client.clone(), node_shelf, Arc::clone(nodes), done()));
+        watchers.spawn(watch::run::<PodLite, _>(client.clone(), pod_shelf, Arc::clone(pods), done()));
+        watchers.spawn(watch::run::<NamespaceLite, _>(client, namespace_shelf, Arc::clone(namespaces), done()));
     }
 
     /// Whether the first lists of nodes, pods and namespaces are complete.

@@ -13,11 +13,7 @@ impl Scale {
     /// The scale in which a resource is counted.
     #[must_use]
     pub fn of(resource: &str) -> Self {
-        if resource == "cpu" {
-            Self::Milli
-        } else {
-            Self::Unit
-        }
+        if resource == "cpu" { Self::Milli } else { Self::Unit }
     }
 }
 
@@ -45,10 +41,7 @@ fn parse(text: &str, scale: Scale) -> Option<i64> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let number_end = rest
-        .bytes()
-        .position(|byte| !byte.is_ascii_digit() && byte != b'.')
-        .unwrap_or(rest.len());
+    let number_end = rest.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(rest.len());
     let (number, suffix) = rest.split_at(number_end);
     let decimal = Decimal::parse(number)?;
     let (two, mut ten) = suffix_powers(suffix)?;
@@ -101,11 +94,7 @@ struct Decimal {
 
 impl Decimal {
     fn parse(number: &str) -> Option<Self> {
-        let mut decimal = Self {
-            digits: 0,
-            exponent: 0,
-            cut: false,
-        };
+        let mut decimal = Self { digits: 0, exponent: 0, cut: false };
         let (mut significant, mut any, mut in_fraction) = (0, false, false);
         for byte in number.bytes() {
             if byte == b'.' {
@@ -141,9 +130,7 @@ impl Decimal {
             None if ten < 0 => 1,
             power => power
                 .and_then(|power| shifted.checked_mul(power))
-                .map_or(u128::MAX, |value| {
-                    value.saturating_add(u128::from(self.cut))
-                }),
+                .map_or(u128::MAX, |value| value.saturating_add(u128::from(self.cut))),
         }
     }
 }
@@ -193,21 +180,9 @@ mod tests {
             ("1e99999999999", Scale::Unit, Some(i64::MAX)),
             ("9223372036854775807", Scale::Unit, Some(i64::MAX)),
             ("9223372036854775808", Scale::Unit, Some(i64::MAX)),
-            (
-                "0.000000000000000000000000000000000000000000000000001",
-                Scale::Unit,
-                Some(1),
-            ),
-            (
-                "1.000000000000000000000000000000000000000000000000001",
-                Scale::Unit,
-                Some(2),
-            ),
-            (
-                "100000000000000000000000000000000000000000000000000000",
-                Scale::Unit,
-                Some(i64::MAX),
-            ),
+            ("0.000000000000000000000000000000000000000000000000001", Scale::Unit, Some(1)),
+            ("1.000000000000000000000000000000000000000000000000001", Scale::Unit, Some(2)),
+            ("100000000000000000000000000000000000000000000000000000", Scale::Unit, Some(i64::MAX)),
             ("", Scale::Unit, None),
             ("-", Scale::Unit, None),
             (".", Scale::Unit, None),
@@ -223,11 +198,7 @@ mod tests {
             ("0x10", Scale::Unit, None),
             ("1é", Scale::Unit, None),
         ] {
-            assert_eq!(
-                parse_quantity(text, scale).ok(),
-                want,
-                "`{text}` in {scale:?}"
-            );
+            assert_eq!(parse_quantity(text, scale).ok(), want, "`{text}` in {scale:?}");
         }
     }
 }

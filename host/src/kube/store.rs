@@ -51,16 +51,12 @@ impl Pods {
         of_node.push(Arc::clone(&pod));
         let hasher = &self.hasher;
         let hash = hash(hasher, &pod);
-        self.by_name
-            .insert_unique(hash, pod, |other| self::hash(hasher, other));
+        self.by_name.insert_unique(hash, pod, |other| self::hash(hasher, other));
     }
 
     pub(super) fn remove(&mut self, namespace: &str, name: &str) {
         let hash = self.hasher.hash_one((namespace, name));
-        let Ok(found) = self
-            .by_name
-            .find_entry(hash, |pod| is(pod, namespace, name))
-        else {
+        let Ok(found) = self.by_name.find_entry(hash, |pod| is(pod, namespace, name)) else {
             return;
         };
         let (pod, _) = found.remove();
@@ -108,10 +104,7 @@ impl Shelf<PodLite> for PodShelf {
         let facts = PodFacts::of(pod, &self.options, &mut self.strings);
         // A list that comes again mostly says what is known: keep the old object then, so that two
         // lists are never in memory at once.
-        let known = read(&self.shared)
-            .get(&facts.namespace, &facts.name)
-            .filter(|known| ***known == facts)
-            .cloned();
+        let known = read(&self.shared).get(&facts.namespace, &facts.name).filter(|known| ***known == facts).cloned();
         self.listing.push(known.unwrap_or_else(|| Arc::new(facts)));
     }
 
@@ -196,8 +189,7 @@ impl Shelf<NamespaceLite> for NamespaceShelf {
 
     fn list(&mut self, namespace: &NamespaceLite) {
         let meta = &namespace.metadata;
-        self.listing
-            .insert(meta.name.as_str().into(), meta.uid.as_str().into());
+        self.listing.insert(meta.name.as_str().into(), meta.uid.as_str().into());
     }
 
     fn listed(&mut self) {
@@ -223,19 +215,11 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, node: &str) -> Arc<PodFacts> {
-        Arc::new(PodFacts {
-            namespace: "ns".into(),
-            name: name.into(),
-            node: node.into(),
-            ..PodFacts::default()
-        })
+        Arc::new(PodFacts { namespace: "ns".into(), name: name.into(), node: node.into(), ..PodFacts::default() })
     }
 
     fn names(pods: &Pods, node: &str) -> Vec<String> {
-        pods.of(node)
-            .iter()
-            .map(|pod| pod.name.to_string())
-            .collect()
+        pods.of(node).iter().map(|pod| pod.name.to_string()).collect()
     }
 
     #[test]
@@ -244,21 +228,12 @@ mod tests {
         for (name, node) in [("b", "one"), ("a", "one"), ("c", "two"), ("pending", "")] {
             pods.put(pod(name, node));
         }
-        assert_eq!(
-            (names(&pods, "one"), names(&pods, "two")),
-            (vec!["a".into(), "b".into()], vec!["c".into()])
-        );
+        assert_eq!((names(&pods, "one"), names(&pods, "two")), (vec!["a".into(), "b".into()], vec!["c".into()]));
         pods.put(pod("a", "two"));
-        assert_eq!(
-            (names(&pods, "one"), names(&pods, "two")),
-            (vec!["b".into()], vec!["a".into(), "c".into()])
-        );
+        assert_eq!((names(&pods, "one"), names(&pods, "two")), (vec!["b".into()], vec!["a".into(), "c".into()]));
         pods.remove("ns", "b");
         pods.remove("ns", "never-there");
         pods.put(pod("c", ""));
-        assert_eq!(
-            (pods.len(), names(&pods, "one").len(), names(&pods, "two")),
-            (1, 0, vec!["a".into()])
-        );
+        assert_eq!((pods.len(), names(&pods, "one").len(), names(&pods, "two")), (1, 0, vec!["a".into()]));
     }
 }

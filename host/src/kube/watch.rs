@@ -68,8 +68,7 @@ impl Halt {
         match error {
             kube::Error::Api(status) if status.code == 410 => Self::Expired,
             kube::Error::Api(status) if status.code == 401 => Self::Failed(
-                "the API server refuses the credentials (401): check the service account's token"
-                    .to_owned(),
+                "the API server refuses the credentials (401): check the service account's token".to_owned(),
             ),
             kube::Error::Api(status) if status.code == 403 => Self::Failed(format!(
                 "{}: the ClusterRole needs `get`, `list` and `watch` on `nodes`, `pods` and `namespaces`",
@@ -102,48 +101,31 @@ pub(super) async fn run<K: Kind, S: Shelf<K>>(
     live: std::sync::Arc<Live>,
     done: impl Fn() + Send + 'static,
 ) {
-    let mut watcher = Watcher {
-        client,
-        shelf,
-        live,
-        backoff: Backoff::default(),
-        kind: std::marker::PhantomData::<fn() -> K>,
-    };
+    let mut watcher =
+        Watcher { client, shelf, live, backoff: Backoff::default(), kind: std::marker::PhantomData::<fn() -> K> };
     let mut streaming = true;
     loop {
         watcher.live.list_begins();
         watcher.shelf.begin();
-        let listed = if streaming {
-            watcher.list_streaming().await
-        } else {
-            watcher.list_pages().await
-        };
+        let listed = if streaming { watcher.list_streaming().await } else { watcher.list_pages().await };
         match listed {
             Ok((version, stream)) => {
                 watcher.shelf.listed();
                 watcher.live.heard();
                 watcher.live.synced();
-                watcher.backoff.reset();
-                debug!(
-                    kind = K::NAME,
-                    objects = watcher.shelf.len(),
-                    "list complete"
-                );
+                debug!(kind = K::NAME, objects = watcher.shelf.len(), "list complete");
                 done();
+                let began = Instant::now();
                 watcher.follow(version, stream).await;
+                if began.elapsed() < SHORTEST_WATCH {
+                    watcher.failed("the watch expired as soon as the list was complete").await;
+                }
             }
             Err(Halt::NotStreaming(why)) => {
-                info!(
-                    kind = K::NAME,
-                    why, "API server has no streaming lists; listing by pages"
-                );
+                info!(kind = K::NAME, why, "API server has no streaming lists; listing by pages");
                 streaming = false;
             }
-            Err(Halt::Expired) => {
-                watcher
-                    .failed("the list expired before it was complete")
-                    .await
-            }
+            Err(Halt::Expired) => watcher.failed("the list expired before it was complete").await,
             Err(Halt::Failed(error)) => watcher.failed(error).await,
         }
     }
@@ -169,26 +151,17 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
     }
 
     async fn open(&self, version: &str, streaming: bool) -> Result<Events<K>, Halt> {
-        let params = WatchParams {
-            timeout: Some(WATCH_SECONDS),
-            send_initial_events: streaming,
-            ..WatchParams::default()
-        };
-        let request = Request::new(K::PATH)
-            .watch(&params, version)
-            .map_err(|error| Halt::Failed(describe(&error)))?;
+        let params =
+            WatchParams { timeout: Some(WATCH_SECONDS), send_initial_events: streaming, ..WatchParams::default() };
+        let request = Request::new(K::PATH).watch(&params, version).map_err(|error| Halt::Failed(describe(&error)))?;
         match timeout(OPEN_DEADLINE, self.client.request_events::<K>(request)).await {
             Ok(Ok(events)) => Ok(events.boxed()),
-            Ok(Err(kube::Error::Api(status)))
-                if streaming && matches!(status.code, 400 | 405 | 422) =>
-            {
+            Ok(Err(kube::Error::Api(status))) if streaming && matches!(status.code, 400 | 405 | 422) => {
                 Err(Halt::NotStreaming("it refuses sendInitialEvents"))
             }
             Ok(Err(error)) => Err(Halt::of(&error)),
             Err(_) if streaming => Err(Halt::NotStreaming("it does not answer sendInitialEvents")),
-            Err(_) => Err(Halt::Failed(format!(
-                "no answer to a watch within {OPEN_DEADLINE:?}"
-            ))),
+            Err(_) => Err(Halt::Failed(format!("no answer to a watch within {OPEN_DEADLINE:?}"))),
         }
     }
 
@@ -209,10 +182,7 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
                     self.shelf.list(&object);
                 }
                 Some(Ok(WatchEvent::Bookmark(mark)))
-                    if mark
-                        .metadata
-                        .annotations
-                        .contains_key("k8s.io/initial-events-end") =>
+                    if mark.metadata.annotations.contains_key("k8s.io/initial-events-end") =>
                 {
                     return Ok((mark.metadata.resource_version, Some(events)));
                 }
@@ -222,9 +192,7 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
                 }
                 Some(Err(error)) => return Err(Halt::of(&error)),
                 None => {
-                    return Err(Halt::NotStreaming(
-                        "it ends the watch before the list is complete",
-                    ));
+                    return Err(Halt::NotStreaming("it ends the watch before the list is complete"));
                 }
             }
         }
@@ -235,19 +203,15 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
     async fn list_pages(&mut self) -> Result<(String, Option<Events<K>>), Halt> {
         let mut params = ListParams::default().limit(PAGE);
         loop {
-            let request = Request::new(K::PATH)
-                .list(&params)
-                .map_err(|error| Halt::Failed(describe(&error)))?;
+            let request = Request::new(K::PATH).list(&params).map_err(|error| Halt::Failed(describe(&error)))?;
             let text = match timeout(PAGE_DEADLINE, self.client.request_text(request)).await {
                 Ok(answer) => answer.map_err(|error| Halt::of(&error))?,
                 Err(_) => {
-                    return Err(Halt::Failed(format!(
-                        "no complete list within {PAGE_DEADLINE:?}"
-                    )));
+                    return Err(Halt::Failed(format!("no complete list within {PAGE_DEADLINE:?}")));
                 }
             };
-            let page: Page<K> = serde_json::from_str(&text)
-                .map_err(|error| Halt::Failed(format!("the list is no list: {error}")))?;
+            let page: Page<K> =
+                serde_json::from_str(&text).map_err(|error| Halt::Failed(format!("the list is no list: {error}")))?;
             drop(text);
             for object in page.items.iter().flatten() {
                 self.live.event();
@@ -276,9 +240,7 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
                 Some(Halt::Expired) => return,
                 Some(Halt::Failed(error)) => self.failed(error).await,
                 Some(Halt::NotStreaming(why)) => self.failed(why).await,
-                None if opened.elapsed() < SHORTEST_WATCH => {
-                    self.failed("the API server ends watches at once").await
-                }
+                None if opened.elapsed() < SHORTEST_WATCH => self.failed("the API server ends watches at once").await,
                 None => self.backoff.reset(),
             }
         }
@@ -332,9 +294,7 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(30);
 
     fn next(&mut self) -> Duration {
-        let full = Self::FIRST
-            .saturating_mul(1 << self.failures.min(10))
-            .min(Self::LONGEST);
+        let full = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(rand::rng().random_range(0.5..=1.0))
     }

@@ -36,10 +36,7 @@ pub(super) fn lend(batch: &batch::Batch) -> guest::Batch<'_> {
             batch::Origin::Totals(rule) => guest::Origin::Totals(rule),
         },
         base: batch.base,
-        symbols: guest::SymbolsParam {
-            text: batch.symbols.text(),
-            ends: batch.symbols.ends(),
-        },
+        symbols: guest::SymbolsParam { text: batch.symbols.text(), ends: batch.symbols.ends() },
         metrics: guest::MetricsParam {
             name: &metrics.name,
             unit: &metrics.unit,
@@ -47,11 +44,7 @@ pub(super) fn lend(batch: &batch::Batch) -> guest::Batch<'_> {
             value: &metrics.value,
             merge: &metrics.merge,
         },
-        label_sets: guest::LabelSetsParam {
-            ends: &sets.ends,
-            names: &sets.names,
-            values: &sets.values,
-        },
+        label_sets: guest::LabelSetsParam { ends: &sets.ends, names: &sets.names, values: &sets.values },
         entities: guest::EntitiesParam {
             level: &entities.level,
             label_ends: &entities.label_ends,
@@ -108,11 +101,6 @@ impl From<guest::Edit> for batch::Edit {
 
 impl From<guest::PointsResult> for batch::Points {
     fn from(points: guest::PointsResult) -> Self {
-        Self {
-            metric: points.metric,
-            labels: points.labels,
-            at: points.at,
-            bits: points.bits,
-        }
+        Self { metric: points.metric, labels: points.labels, at: points.at, bits: points.bits }
     }
 }

@@ -21,11 +21,7 @@ impl Chain {
     ///
     /// # Errors
     /// Every [`Problem`] of every rule.
-    pub fn start(
-        engine: &RuleEngine,
-        set: &RuleSet,
-        types: Arc<TypeRegistry>,
-    ) -> Result<Self, Vec<Problem>> {
+    pub fn start(engine: &RuleEngine, set: &RuleSet, types: Arc<TypeRegistry>) -> Result<Self, Vec<Problem>> {
         let (mut rules, mut problems) = (Vec::new(), Vec::new());
         for file in &set.files {
             match Rule::start(engine, file) {
@@ -33,11 +29,7 @@ impl Chain {
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() {
-            Ok(Self { rules, types })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { rules, types }) } else { Err(problems) }
     }
 
     /// Runs a batch through every rule. None if a rule that failed held it back; the rule's
@@ -71,8 +63,6 @@ impl Chain {
     }
 
     fn process_from(&mut self, first: usize, cycle: &Cycle, batch: Batch) -> Option<Batch> {
-        self.rules[first..]
-            .iter_mut()
-            .try_fold(batch, |batch, rule| rule.process(cycle, batch, &self.types))
+        self.rules[first..].iter_mut().try_fold(batch, |batch, rule| rule.process(cycle, batch, &self.types))
     }
 }

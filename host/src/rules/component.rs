@@ -163,11 +163,7 @@ impl RuleEngine {
                 self.compile(&component)?
             }
         };
-        Ok(CompiledRule {
-            pre,
-            digest: Digest::of(bytes),
-            compile_time: started.elapsed(),
-        })
+        Ok(CompiledRule { pre, digest: Digest::of(bytes), compile_time: started.elapsed() })
     }
 
     fn compile(&self, component: &[u8]) -> Result<MillraceRulePre<HostState>, LoadError> {
@@ -183,24 +179,17 @@ impl RuleEngine {
 }
 
 fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    guarded(|| {
-        wit_component::ComponentEncoder::default()
-            .module(module)?
-            .validate(true)
-            .encode()
-    })
-    .map_err(LoadError::NotWrapped)?
-    .map_err(|error| LoadError::NotWrapped(tame(&format!("{error:#}"), 1000)))
+    guarded(|| wit_component::ComponentEncoder::default().module(module)?.validate(true).encode())
+        .map_err(LoadError::NotWrapped)?
+        .map_err(|error| LoadError::NotWrapped(tame(&format!("{error:#}"), 1000)))
 }
 
 /// Runs a tool of others on a file of others. They answer errors, but a file that makes one panic
 /// must not end the process.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let message =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         tame(message.unwrap_or("the tool gave up on it"), 1000)
     })
 }

@@ -137,10 +137,7 @@ impl Reading {
         }
         for (name, path) in &names {
             if !name.ends_with(".wasm") && !name.ends_with(".toml") {
-                self.warnings.push(format!(
-                    "{}: is neither .wasm nor .toml and is ignored",
-                    path.display()
-                ));
+                self.warnings.push(format!("{}: is neither .wasm nor .toml and is ignored", path.display()));
             }
         }
     }
@@ -173,8 +170,7 @@ impl Reading {
         for (slot, Slot { wasm, manifest }) in std::mem::take(&mut self.slots) {
             let Some((path, bytes)) = wasm else {
                 if slot == HEAPSTER && !heapster.is_empty() {
-                    self.warnings
-                        .push(format!("{slot} is left out; its settings have no effect"));
+                    self.warnings.push(format!("{slot} is left out; its settings have no effect"));
                 }
                 continue;
             };
@@ -196,20 +192,13 @@ impl Reading {
             let what = format!("are {} rules, more than {MAX_RULES}; make one of several", files.len());
             self.problems.push(Problem::new("the rule directories", what));
         }
-        if self.problems.is_empty() {
-            Ok(RuleSet { files, warnings: self.warnings })
-        } else {
-            Err(self.problems)
-        }
+        if self.problems.is_empty() { Ok(RuleSet { files, warnings: self.warnings }) } else { Err(self.problems) }
     }
 
-    fn checked(
-        &mut self,
-        defaults: Manifest,
-        manifest: Option<(PathBuf, String)>,
-        bytes: &[u8],
-    ) -> Option<Manifest> {
-        let Some((path, text)) = manifest else { return Some(defaults) };
+    fn checked(&mut self, defaults: Manifest, manifest: Option<(PathBuf, String)>, bytes: &[u8]) -> Option<Manifest> {
+        let Some((path, text)) = manifest else {
+            return Some(defaults);
+        };
         let manifest = match defaults.read(&text) {
             Ok(manifest) => manifest,
             Err(problems) => {

@@ -33,8 +33,7 @@ impl RuleEngine {
         let refused = |error: wasmtime::Error| EngineError(format!("{error:#}"));
         let engine = Engine::new(&config()).map_err(refused)?;
         let mut linker = Linker::new(&engine);
-        MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state)
-            .map_err(refused)?;
+        MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         start_clock(&engine).map_err(|error| EngineError(error.to_string()))?;
         Ok(Self { engine, linker })
     }
@@ -76,17 +75,15 @@ pub(super) fn ticks(limit: Duration) -> u64 {
 
 fn start_clock(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
-    std::thread::Builder::new()
-        .name("rule-clock".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                match engine.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => break,
-                }
+    std::thread::Builder::new().name("rule-clock".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => break,
             }
-        })?;
+        }
+    })?;
     Ok(())
 }
 

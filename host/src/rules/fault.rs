@@ -83,7 +83,10 @@ pub enum Fault {
         reason: String,
     },
     /// The module does not have the interface's functions with the interface's types.
-    #[error("does not fit the interface millrace:rule@{}: {reason}; build it with the SDK of that version", super::INTERFACE_VERSION)]
+    #[error(
+        "does not fit the interface millrace:rule@{}: {reason}; build it with the SDK of that version",
+        super::INTERFACE_VERSION
+    )]
     Unfit {
         /// What is missing or different.
         reason: String,
@@ -169,12 +172,7 @@ impl Fault {
     }
 
     /// What wasmtime's error for a call means. `said` is the rule's last error line.
-    pub(super) fn of_call(
-        error: &wasmtime::Error,
-        call: Call,
-        limit: Duration,
-        said: Option<String>,
-    ) -> Self {
+    pub(super) fn of_call(error: &wasmtime::Error, call: Call, limit: Duration, said: Option<String>) -> Self {
         if let Some(&OverMemory { wanted, limit }) = error.downcast_ref() {
             return Self::OutOfMemory { call, wanted, limit, said };
         }
@@ -239,9 +237,7 @@ mod tests {
 
     #[test]
     fn errors_of_a_call_are_told_apart_by_type() {
-        let of = |error: wasmtime::Error, call| {
-            Fault::of_call(&error, call, Duration::from_secs(1), None).kind()
-        };
+        let of = |error: wasmtime::Error, call| Fault::of_call(&error, call, Duration::from_secs(1), None).kind();
         for (name, error, call, want) in [
             ("interrupt", Trap::Interrupt.into(), Call::Process, FaultKind::Timeout),
             ("trap", Trap::StackOverflow.into(), Call::Finish, FaultKind::Trap),

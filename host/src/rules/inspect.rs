@@ -1,7 +1,7 @@
 //! Reads a rule's file before anything is compiled: what it imports, which interface version it
 //! was built for, and whether it stays within the bounds of what may be compiled.
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{BinaryReaderError, Parser, Payload};
 
 use super::INTERFACE_VERSION;
 use super::component::LoadError;
@@ -57,33 +57,33 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<(), LoadError> {
     // Only the outermost level speaks to the host; what is nested speaks to its surroundings.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(broken)? {
+        match payload? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CodeSectionStart { count, .. } => found.functions(count)?,
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
-                found.function(u64::from(range.end - range.start))?;
+                found.function(range.end - range.start)?;
             }
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
-                    found.import(import.map_err(broken)?.name.name, None)?;
+                    found.import(import?.name.name, None)?;
                 }
             }
             Payload::ImportSection(imports) if depth == 0 => {
                 for import in imports.into_imports() {
-                    let import = import.map_err(broken)?;
+                    let import = import?;
                     found.import(import.module, Some(import.name))?;
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
                 for export in exports {
-                    found.export(export.map_err(broken)?.name.name)?;
+                    found.export(export?.name.name)?;
                 }
             }
             Payload::ExportSection(exports) if depth == 0 => {
                 for export in exports {
-                    found.export(export.map_err(broken)?.name)?;
+                    found.export(export?.name)?;
                 }
             }
             _ => {}
@@ -118,10 +118,7 @@ impl Found {
         match version_of(interface, HOST) {
             Some(version) => check_version(version),
             None => {
-                let name = item.map_or_else(
-                    || interface.to_owned(),
-                    |item| format!("{interface} {item}"),
-                );
+                let name = item.map_or_else(|| interface.to_owned(), |item| format!("{interface} {item}"));
                 Err(LoadError::ForeignImport(tame(&name, NAME_BYTES)))
             }
         }
@@ -139,10 +136,9 @@ impl Found {
     }
 }
 
-fn broken(error: wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::Broken {
-        offset: error.offset(),
-        reason: tame(error.message(), NAME_BYTES),
+impl From<BinaryReaderError> for LoadError {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Broken { offset: error.offset(), reason: tame(error.message(), NAME_BYTES) }
     }
 }
 

@@ -82,9 +82,7 @@ impl Instance {
     pub fn describe(self) -> Result<(Self, Description), Fault> {
         let limit = self.limits.finish;
         let (instance, said) =
-            self.call(Call::Describe, limit, SMALL_ANSWER_BYTES, |guest, store| {
-                guest.call_describe(store)
-            })?;
+            self.call(Call::Describe, limit, SMALL_ANSWER_BYTES, |guest, store| guest.call_describe(store))?;
         let description = Description {
             name: tame(&said.name, LABEL_BYTES),
             version: tame(&said.version, LABEL_BYTES),
@@ -100,15 +98,11 @@ impl Instance {
     /// [`Fault::Settings`] if the rule refuses them; others if the call fails.
     pub fn configure(self, settings: &str) -> Result<Self, Fault> {
         let limit = self.limits.finish;
-        let (instance, answer) =
-            self.call(Call::Configure, limit, SMALL_ANSWER_BYTES, |guest, store| {
-                guest.call_configure(store, settings)
-            })?;
+        let (instance, answer) = self
+            .call(Call::Configure, limit, SMALL_ANSWER_BYTES, |guest, store| guest.call_configure(store, settings))?;
         match answer {
             Ok(()) => Ok(instance),
-            Err(guest::Error::Settings(why) | guest::Error::Batch(why)) => {
-                Err(Fault::Settings(tame(&why, LINE_BYTES)))
-            }
+            Err(guest::Error::Settings(why) | guest::Error::Batch(why)) => Err(Fault::Settings(tame(&why, LINE_BYTES))),
             Err(guest::Error::Fatal(why)) => Err(Fault::Fatal(tame(&why, LINE_BYTES))),
         }
     }
@@ -120,9 +114,8 @@ impl Instance {
     pub fn process(self, cycle: &Cycle, batch: &Batch) -> Result<(Self, Answer), Fault> {
         let limit = self.limits.process;
         let most = answer_bytes(Some(batch), &EditBounds::for_batch(batch));
-        let (instance, answer) = self.call(Call::Process, limit, most, |guest, store| {
-            guest.call_process(store, cycle.into(), lend(batch))
-        })?;
+        let (instance, answer) =
+            self.call(Call::Process, limit, most, |guest, store| guest.call_process(store, cycle.into(), lend(batch)))?;
         Ok((instance, edit_or_refusal(answer)?))
     }
 
@@ -133,9 +126,8 @@ impl Instance {
     pub fn finish(self, cycle: &Cycle) -> Result<(Self, Answer), Fault> {
         let limit = self.limits.finish;
         let most = answer_bytes(None, &EditBounds::for_totals());
-        let (instance, answer) = self.call(Call::Finish, limit, most, |guest, store| {
-            guest.call_finish(store, cycle.into())
-        })?;
+        let (instance, answer) =
+            self.call(Call::Finish, limit, most, |guest, store| guest.call_finish(store, cycle.into()))?;
         Ok((instance, edit_or_refusal(answer)?))
     }
 
@@ -164,9 +156,7 @@ impl Instance {
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Instance").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -174,8 +164,6 @@ fn edit_or_refusal(answer: Result<guest::Edit, guest::Error>) -> Result<Answer, 
     match answer {
         Ok(edit) => Ok(Ok(edit.into())),
         Err(guest::Error::Batch(why)) => Ok(Err(tame(&why, LINE_BYTES))),
-        Err(guest::Error::Fatal(why) | guest::Error::Settings(why)) => {
-            Err(Fault::Fatal(tame(&why, LINE_BYTES)))
-        }
+        Err(guest::Error::Fatal(why) | guest::Error::Settings(why)) => Err(Fault::Fatal(tame(&why, LINE_BYTES))),
     }
 }

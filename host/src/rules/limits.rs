@@ -26,11 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory_bytes: 128 << 20,
-            process: Duration::from_secs(1),
-            finish: Duration::from_secs(5),
-        }
+        Self { memory_bytes: 128 << 20, process: Duration::from_secs(1), finish: Duration::from_secs(5) }
     }
 }
 
@@ -42,9 +38,7 @@ pub(super) fn answer_bytes(batch: Option<&Batch>, bounds: &EditBounds) -> usize 
     let points = bounds.points.saturating_mul(48);
     let entities = bounds.entities.saturating_mul(256);
     let text = bounds.text_bytes.saturating_mul(2);
-    [points, entities, text, SLACK]
-        .into_iter()
-        .fold(masks, usize::saturating_add)
+    [points, entities, text, SLACK].into_iter().fold(masks, usize::saturating_add)
 }
 
 /// A guest wanted more memory than its limit. The call ends there.
@@ -70,23 +64,12 @@ pub(super) struct MemoryWatch {
 
 impl MemoryWatch {
     pub(super) fn new(limit: usize, meters: Arc<Meters>) -> Self {
-        Self {
-            limit,
-            used: 0,
-            growth: 0,
-            table_entries: 0,
-            meters,
-        }
+        Self { limit, used: 0, growth: 0, table_entries: 0, meters }
     }
 }
 
 impl ResourceLimiter for MemoryWatch {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.growth = desired.saturating_sub(current);
         let wanted = self.used.saturating_add(self.growth);
         if wanted > self.limit {
@@ -103,15 +86,8 @@ impl ResourceLimiter for MemoryWatch {
         Ok(())
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        self.table_entries = self
-            .table_entries
-            .saturating_add(desired.saturating_sub(current));
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.table_entries = self.table_entries.saturating_add(desired.saturating_sub(current));
         Ok(self.table_entries <= MAX_TABLE_ENTRIES)
     }
 

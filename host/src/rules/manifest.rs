@@ -57,8 +57,7 @@ impl Manifest {
     /// # Errors
     /// One text a problem, each with its key.
     pub fn read(self, text: &str) -> Result<Self, Vec<String>> {
-        let raw: RawManifest =
-            toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
+        let raw: RawManifest = toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
         raw.check(self)
     }
 }
@@ -121,9 +120,7 @@ fn memory(text: Option<&str>) -> Result<Option<usize>, String> {
     });
     match bytes {
         Some(bytes) if (1 << 20..=4 << 30).contains(&bytes) => Ok(Some(bytes)),
-        _ => Err(format!(
-            "`limits.memory` is `{text}`; write a size from \"1MiB\" to \"4GiB\""
-        )),
+        _ => Err(format!("`limits.memory` is `{text}`; write a size from \"1MiB\" to \"4GiB\"")),
     }
 }
 
@@ -132,9 +129,7 @@ fn time(key: &str, text: Option<&str>, most_seconds: u64) -> Result<Option<Durat
     let range = Duration::from_millis(10)..=Duration::from_secs(most_seconds);
     match humantime::parse_duration(text) {
         Ok(time) if range.contains(&time) => Ok(Some(time)),
-        _ => Err(format!(
-            "`limits.{key}` is `{text}`; write a duration from \"10ms\" to \"{most_seconds}s\""
-        )),
+        _ => Err(format!("`limits.{key}` is `{text}`; write a duration from \"10ms\" to \"{most_seconds}s\"")),
     }
 }
 
@@ -154,10 +149,7 @@ fn json(key: &str, value: toml::Value) -> Result<Value, String> {
         toml::Value::Float(number) => serde_json::Number::from_f64(number)
             .map(Value::Number)
             .ok_or_else(|| format!("`{key}` is `{number}`; write a finite number"))?,
-        toml::Value::Array(items) => items
-            .into_iter()
-            .map(|item| json(key, item))
-            .collect::<Result<_, _>>()?,
+        toml::Value::Array(items) => items.into_iter().map(|item| json(key, item)).collect::<Result<_, _>>()?,
         toml::Value::Table(table) => table
             .into_iter()
             .map(|(name, item)| Ok((name.clone(), json(&format!("{key}.{name}"), item)?)))

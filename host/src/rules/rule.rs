@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::manifest::OnError;
 use super::stats::{Meters, RuleStats, RuleStatus};
 use super::{Problem, tame};
-use crate::batch::{Batch, Cycle, Edit, EditBounds, Origin, TypeRegistry, apply};
+use crate::batch::{Batch, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
 
 /// Failures of one rule that are logged in one cycle; the others are counted.
 const LOGGED_PER_CYCLE: u64 = 3;
@@ -50,8 +50,7 @@ impl Rule {
     pub fn start(engine: &RuleEngine, file: &RuleFile) -> Result<Self, Problem> {
         let problem = |what: &dyn std::fmt::Display| Problem::new(file.path.display(), what);
         let compiled = engine.load(&file.bytes).map_err(|error| problem(&error))?;
-        let settings =
-            serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
+        let settings = serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
         let mut rule = Self {
             name: file.name.as_str().into(),
             slot: file.slot.clone(),
@@ -92,7 +91,7 @@ impl Rule {
     }
 
     /// Runs one batch through the rule. None if the batch goes no further.
-    pub fn process(&mut self, cycle: &Cycle, batch: Batch, types: &TypeRegistry) -> Option<Batch> {
+    pub fn process(&mut self, cycle: &Cycle, mut batch: Batch, types: &TypeRegistry) -> Option<Batch> {
         if self.halted {
             return self.withhold(&batch);
         }
@@ -102,14 +101,18 @@ impl Rule {
         let answer = self.call(|instance| instance.process(cycle, &batch));
         self.stats.process_ns += nanos(started);
         let bounds = EditBounds::for_batch(&batch);
-        let failed = match answer {
-            Ok(edit) => self.apply(batch, edit, &bounds, types),
-            Err(fault) => Err((batch, fault)),
+        let fault = match answer {
+            Ok(edit) => match self.apply(batch, edit, &bounds, types) {
+                Ok(batch) => return Some(batch),
+                Err(refused) => {
+                    let (untouched, error) = *refused;
+                    batch = untouched;
+                    error.into()
+                }
+            },
+            Err(fault) => fault,
         };
-        match failed {
-            Ok(batch) => Some(batch),
-            Err((batch, fault)) => self.failed_on(batch, &fault, cycle),
-        }
+        self.failed_on(batch, &fault, cycle)
     }
 
     /// Ends a cycle. The rule's totals, if it has any.
@@ -123,8 +126,7 @@ impl Rule {
         self.stats.finish_ns += nanos(started);
         let totals = answer.and_then(|edit| {
             let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
-            self.apply(empty, edit, &EditBounds::for_totals(), types)
-                .map_err(|(_, fault)| fault)
+            self.apply(empty, edit, &EditBounds::for_totals(), types).map_err(|refused| refused.1.into())
         });
         match totals {
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
@@ -177,10 +179,7 @@ impl Rule {
     }
 
     /// One call. The instance comes back only if the call did.
-    fn call(
-        &mut self,
-        call: impl FnOnce(Instance) -> Result<(Instance, Answer), Fault>,
-    ) -> Result<Edit, Fault> {
+    fn call(&mut self, call: impl FnOnce(Instance) -> Result<(Instance, Answer), Fault>) -> Result<Edit, Fault> {
         let instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.make_instance()?,
@@ -196,7 +195,7 @@ impl Rule {
         edit: Edit,
         bounds: &EditBounds,
         types: &TypeRegistry,
-    ) -> Result<Batch, (Batch, Fault)> {
+    ) -> Result<Batch, Box<(Batch, EditError)>> {
         let started = Instant::now();
         let applied = apply(batch, edit, bounds, types);
         self.stats.apply_ns += nanos(started);
@@ -208,8 +207,7 @@ impl Rule {
             Err(refused) => {
                 // Who answers nonsense once has lost its bearings: its state goes too.
                 self.instance = None;
-                let (batch, error) = *refused;
-                Err((batch, error.into()))
+                Err(refused)
             }
         }
     }

@@ -42,10 +42,7 @@ impl Meters {
     }
 
     pub(super) fn counters(&self) -> BTreeMap<String, u64> {
-        self.counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -65,10 +65,7 @@ impl Scraper {
     ///
     /// # Errors
     /// [`ScrapeSetupError`] if one of them is missing or broken.
-    pub fn new(
-        config: KubeletConfig,
-        cluster: &ClusterCredentials,
-    ) -> Result<Self, ScrapeSetupError> {
+    pub fn new(config: KubeletConfig, cluster: &ClusterCredentials) -> Result<Self, ScrapeSetupError> {
         let (credentials, tls) = Credentials::open(&config, cluster)?;
         let resolver = NodeResolver::default();
         let client = Client::builder()
@@ -85,25 +82,14 @@ impl Scraper {
             .build()
             .map_err(|error| ScrapeSetupError::Client(error.to_string()))?;
         let permits = Semaphore::new(config.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        let shared = Shared {
-            config,
-            client,
-            credentials,
-            resolver,
-            permits,
-            in_flight: Mutex::default(),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { config, client, credentials, resolver, permits, in_flight: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Over how long the starts of one cycle's requests are spread: 8 ms a node, at most 4 s.
     #[must_use]
     pub fn spread(nodes: usize) -> Duration {
-        STAGGER
-            .saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX))
-            .min(LONGEST_SPREAD)
+        STAGGER.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX)).min(LONGEST_SPREAD)
     }
 
     /// Asks every node once and sends each answer as it comes: exactly one for every node. Requests
@@ -118,10 +104,7 @@ impl Scraper {
         out: mpsc::Sender<NodeAnswer>,
     ) {
         let shared = Arc::clone(&self.shared);
-        if tokio::task::spawn_blocking(move || shared.credentials.refresh())
-            .await
-            .is_err()
-        {
+        if tokio::task::spawn_blocking(move || shared.credentials.refresh()).await.is_err() {
             error!("token and certificates could not be read again");
         }
         let start = Instant::now();
@@ -155,30 +138,17 @@ impl Scraper {
         let mut targets = Vec::with_capacity(nodes.len());
         let mut dial = HashMap::new();
         for node in nodes {
-            let target = if node.ready {
-                Target::of(&node, &self.shared.config)
-            } else {
-                Err(ScrapeFailure::NotReady)
-            };
+            let target = if node.ready { Target::of(&node, &self.shared.config) } else { Err(ScrapeFailure::NotReady) };
             match target {
                 Ok(target) => {
                     if let Some(host) = &target.dial {
                         // The URL's host is in lower case whatever the node's name is.
-                        dial.insert(
-                            target.url.host_str().unwrap_or_default().into(),
-                            host.clone(),
-                        );
+                        dial.insert(target.url.host_str().unwrap_or_default().into(), host.clone());
                     }
                     targets.push((node, target));
                 }
                 Err(failure) => {
-                    let _ = out
-                        .send(NodeAnswer {
-                            node,
-                            result: Err(failure),
-                            took: Duration::ZERO,
-                        })
-                        .await;
+                    let _ = out.send(NodeAnswer { node, result: Err(failure), took: Duration::ZERO }).await;
                 }
             }
         }
@@ -190,12 +160,10 @@ impl Scraper {
 impl Shared {
     /// min(10 s, 0.9 × resolution), unless configured.
     fn longest_wait(&self, cycle: &Cycle) -> Duration {
-        self.config
-            .timeout
-            .unwrap_or_else(|| match u64::try_from(cycle.window) {
-                Ok(window) if window > 0 => LONGEST_WAIT.min(Duration::from_nanos(window / 10 * 9)),
-                _ => LONGEST_WAIT,
-            })
+        self.config.timeout.unwrap_or_else(|| match u64::try_from(cycle.window) {
+            Ok(window) if window > 0 => LONGEST_WAIT.min(Duration::from_nanos(window / 10 * 9)),
+            _ => LONGEST_WAIT,
+        })
     }
 
     async fn scrape(
@@ -235,21 +203,12 @@ impl Shared {
         }
     }
 
-    async fn get(
-        &self,
-        target: &Target,
-        token: Option<&HeaderValue>,
-    ) -> Result<Bytes, ScrapeFailure> {
-        let mut request = self
-            .client
-            .get(target.url.clone())
-            .header(ACCEPT, "application/json");
+    async fn get(&self, target: &Target, token: Option<&HeaderValue>) -> Result<Bytes, ScrapeFailure> {
+        let mut request = self.client.get(target.url.clone()).header(ACCEPT, "application/json");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.clone());
         }
-        let failed = |error: reqwest::Error| {
-            ScrapeFailure::of_request(&error.without_url(), &target.address)
-        };
+        let failed = |error: reqwest::Error| ScrapeFailure::of_request(&error.without_url(), &target.address);
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         if status != 200 {
@@ -258,16 +217,10 @@ impl Shared {
         }
         let limit = self.config.max_body;
         let too_large = || ScrapeFailure::TooLarge(limit);
-        if response
-            .content_length()
-            .is_some_and(|length| length > limit)
-        {
+        if response.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        match read(&mut response, usize::try_from(limit).unwrap_or(usize::MAX))
-            .await
-            .map_err(failed)?
-        {
+        match read(&mut response, usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(failed)? {
             (body, true) => Ok(body),
             (_, false) => Err(too_large()),
         }
@@ -276,9 +229,7 @@ impl Shared {
 
 /// The body up to `limit` bytes, counted as they come out of decompression; false if there were more.
 async fn read(response: &mut Response, limit: usize) -> Result<(Bytes, bool), reqwest::Error> {
-    let expected = response
-        .content_length()
-        .and_then(|length| usize::try_from(length).ok());
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = BytesMut::with_capacity(expected.unwrap_or(FIRST_BUFFER).min(limit));
     while let Some(chunk) = response.chunk().await? {
         let room = limit - body.len();
@@ -299,23 +250,14 @@ struct InFlight<'s> {
 
 impl<'s> InFlight<'s> {
     fn enter(nodes: &'s Mutex<HashSet<Arc<str>>>, node: &Arc<str>) -> Option<Self> {
-        let is_new = nodes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(Arc::clone(node));
-        is_new.then(|| Self {
-            nodes,
-            node: Arc::clone(node),
-        })
+        let is_new = nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(node));
+        is_new.then(|| Self { nodes, node: Arc::clone(node) })
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.nodes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.node);
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
     }
 }
 
@@ -326,11 +268,7 @@ mod tests {
     #[test]
     fn starts_are_spread_over_8_ms_a_node_up_to_4_s() {
         for (nodes, want) in [(0, 0), (1, 8), (100, 800), (500, 4000), (5000, 4000)] {
-            assert_eq!(
-                Scraper::spread(nodes),
-                Duration::from_millis(want),
-                "{nodes}"
-            );
+            assert_eq!(Scraper::spread(nodes), Duration::from_millis(want), "{nodes}");
         }
     }
 

@@ -65,13 +65,7 @@ struct Watched {
 impl Watched {
     fn open(source: Pem) -> Result<(Self, Vec<u8>), ScrapeSetupError> {
         let bytes = load(&source)?;
-        Ok((
-            Self {
-                source,
-                last: Mutex::new(bytes.clone()),
-            },
-            bytes,
-        ))
+        Ok((Self { source, last: Mutex::new(bytes.clone()) }, bytes))
     }
 
     /// The new content, if the file has one. A file that can't be read keeps the old.
@@ -106,10 +100,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn load(pem: &Pem) -> Result<Vec<u8>, ScrapeSetupError> {
     match pem {
         Pem::Inline(bytes) => Ok(bytes.clone()),
-        Pem::File(path) => std::fs::read(path).map_err(|error| ScrapeSetupError::File {
-            path: path.clone(),
-            reason: error.to_string(),
-        }),
+        Pem::File(path) => std::fs::read(path)
+            .map_err(|error| ScrapeSetupError::File { path: path.clone(), reason: error.to_string() }),
     }
 }
 
@@ -134,15 +126,7 @@ impl Credentials {
             None => builder.with_no_client_auth(),
         };
         let token = token(config, cluster, shown.is_some())?;
-        Ok((
-            Self {
-                token,
-                verifier,
-                authority,
-                shown,
-            },
-            tls,
-        ))
+        Ok((Self { token, verifier, authority, shown }, tls))
     }
 
     /// The token to send.
@@ -198,30 +182,16 @@ fn verifier(
     let source = match &config.certificate_authority {
         _ if !config.https => None,
         KubeletCa::InsecureSkip => {
-            warn!(
-                "certificates of kubelets are NOT checked: whoever takes a node's address gets our token"
-            );
+            warn!("certificates of kubelets are NOT checked: whoever takes a node's address gets our token");
             None
         }
         KubeletCa::File(path) => Some(Pem::File(path.clone())),
-        KubeletCa::Cluster => Some(
-            cluster
-                .certificate_authority
-                .clone()
-                .ok_or(ScrapeSetupError::NoAuthority)?,
-        ),
+        KubeletCa::Cluster => Some(cluster.certificate_authority.clone().ok_or(ScrapeSetupError::NoAuthority)?),
     };
     let opened = source.map(Watched::open).transpose()?;
     let (authority, pem) = opened.unzip();
-    let verifier =
-        KubeletVerifier::new(pem.as_deref(), name, Arc::clone(provider)).map_err(|reason| {
-            of_pem(
-                authority
-                    .as_ref()
-                    .map(|authority: &Watched| &authority.source),
-                reason,
-            )
-        })?;
+    let verifier = KubeletVerifier::new(pem.as_deref(), name, Arc::clone(provider))
+        .map_err(|reason| of_pem(authority.as_ref().map(|authority: &Watched| &authority.source), reason))?;
     Ok((verifier, authority))
 }
 
@@ -232,10 +202,7 @@ fn shown(
     cluster: &ClusterCredentials,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Shown>, ScrapeSetupError> {
-    let own = config
-        .client_certificate
-        .clone()
-        .map(|(certificate, key)| (Pem::File(certificate), Pem::File(key)));
+    let own = config.client_certificate.clone().map(|(certificate, key)| (Pem::File(certificate), Pem::File(key)));
     let source = match (own, &config.token) {
         _ if !config.https => None,
         (Some(own), _) => Some(own),
@@ -255,10 +222,7 @@ fn shown(
 
 fn of_pem(source: Option<&Pem>, reason: String) -> ScrapeSetupError {
     match source {
-        Some(Pem::File(path)) => ScrapeSetupError::File {
-            path: path.clone(),
-            reason,
-        },
+        Some(Pem::File(path)) => ScrapeSetupError::File { path: path.clone(), reason },
         Some(Pem::Inline(_)) | None => ScrapeSetupError::Inline(reason),
     }
 }
@@ -292,10 +256,7 @@ fn read_token(source: &TokenSource) -> Result<HeaderValue, ScrapeSetupError> {
     match source {
         TokenSource::Inline(token) => bearer(token).map_err(ScrapeSetupError::Inline),
         TokenSource::File(path) => {
-            let bad = |reason: String| ScrapeSetupError::File {
-                path: path.clone(),
-                reason,
-            };
+            let bad = |reason: String| ScrapeSetupError::File { path: path.clone(), reason };
             let token = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
             bearer(&token).map_err(bad)
         }

@@ -5,6 +5,9 @@ mod duplicates;
 mod entities;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -34,12 +37,7 @@ pub struct DecodeBounds {
 impl Default for DecodeBounds {
     /// Some ten times what a node of 500 pods says.
     fn default() -> Self {
-        Self {
-            objects: 100_000,
-            entities: 20_000,
-            points: 1_000_000,
-            text: 16 << 20,
-        }
+        Self { objects: 100_000, entities: 20_000, points: 1_000_000, text: 16 << 20 }
     }
 }
 
@@ -76,6 +74,8 @@ pub struct Decoded {
 /// # Errors
 /// [`ScrapeFailure::Body`] if it is no Summary, [`ScrapeFailure::NameMismatch`] if it is another
 /// node's, [`ScrapeFailure::OverBound`] if it says more than `bounds` allow.
+// Every argument has another owner: body, node and pods, inventory, clock, configuration, process.
+#[allow(clippy::too_many_arguments)]
 pub fn decode(
     body: &[u8],
     node: &NodeFacts,
@@ -90,19 +90,14 @@ pub fn decode(
         && !stats.name.is_empty()
         && *stats.name != *node.name
     {
-        return Err(ScrapeFailure::NameMismatch {
-            asked: node.name.to_string(),
-            answered: stats.name.to_string(),
-        });
+        return Err(ScrapeFailure::NameMismatch { asked: node.name.to_string(), answered: stats.name.to_string() });
     }
     let base = base(&summary).unwrap_or(cycle.time);
     let mut entities = Entities::new(Writer::new(node, base, bounds, types), node);
     entities.node(summary.node.as_ref())?;
 
-    let known: HashMap<(&str, &str), &PodFacts> = pods
-        .iter()
-        .map(|pod| ((&*pod.namespace, &*pod.name), &**pod))
-        .collect();
+    let known: HashMap<(&str, &str), &PodFacts> =
+        pods.iter().map(|pod| ((&*pod.namespace, &*pod.name), &**pod)).collect();
     let reported = summary.pods.as_deref().unwrap_or_default();
     let kept = duplicates::pods(reported, &known, entities.counts());
     let mut seen: HashMap<(&str, &str), ()> = HashMap::with_capacity(kept.len());
@@ -123,20 +118,13 @@ pub fn decode(
 fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, ScrapeFailure> {
     let objects = body.iter().filter(|byte| **byte == b'{').count();
     if objects > bounds.objects {
-        return Err(ScrapeFailure::OverBound {
-            what: "objects",
-            bound: bounds.objects,
-        });
+        return Err(ScrapeFailure::OverBound { what: "objects", bound: bounds.objects });
     }
     // Checked once for all, the text's strings need no check of their own.
-    let text = std::str::from_utf8(body)
-        .map_err(|error| ScrapeFailure::Body(format!("no UTF-8: {error}")))?;
-    let summary: Summary<'_> =
-        serde_json::from_str(text).map_err(|error| ScrapeFailure::Body(broken(text, &error)))?;
+    let text = std::str::from_utf8(body).map_err(|error| ScrapeFailure::Body(format!("no UTF-8: {error}")))?;
+    let summary: Summary<'_> = serde_json::from_str(text).map_err(|error| ScrapeFailure::Body(broken(text, &error)))?;
     if summary.node.is_none() && summary.pods.is_none() {
-        return Err(ScrapeFailure::Body(
-            "JSON, but no Summary: neither `node` nor `pods`".to_owned(),
-        ));
+        return Err(ScrapeFailure::Body("JSON, but no Summary: neither `node` nor `pods`".to_owned()));
     }
     Ok(summary)
 }
@@ -172,9 +160,7 @@ fn base(summary: &Summary<'_>) -> Option<i64> {
                 node.rlimit.as_ref().and_then(|rlimit| rlimit.time.get()),
                 node.swap.as_ref().and_then(|swap| swap.time.get()),
             ];
-            own.into_iter()
-                .flatten()
-                .chain(node.system_containers.iter().filter_map(container_time))
+            own.into_iter().flatten().chain(node.system_containers.iter().filter_map(container_time))
         });
         let pods = summary.pods.as_deref().unwrap_or_default();
         of_node.chain(pods.iter().filter_map(pod_time)).next()
@@ -188,15 +174,8 @@ fn fs_time(fs: Option<&FsStats>) -> Option<Nanos> {
 
 fn container_time(container: &ContainerStats<'_>) -> Option<Nanos> {
     let cpu = container.cpu.as_ref().and_then(|cpu| cpu.time.get());
-    let memory = || {
-        container
-            .memory
-            .as_ref()
-            .and_then(|memory| memory.time.get())
-    };
-    cpu.or_else(memory)
-        .or_else(|| fs_time(container.rootfs.as_ref()))
-        .or_else(|| fs_time(container.logs.as_ref()))
+    let memory = || container.memory.as_ref().and_then(|memory| memory.time.get());
+    cpu.or_else(memory).or_else(|| fs_time(container.rootfs.as_ref())).or_else(|| fs_time(container.logs.as_ref()))
 }
 
 fn pod_time(pod: &PodStats<'_>) -> Option<Nanos> {

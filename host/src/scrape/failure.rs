@@ -13,9 +13,7 @@ pub enum ScrapeFailure {
     )]
     Timeout(Duration),
     /// Nothing listens there.
-    #[error(
-        "connection refused by {0}; is the kubelet running, and is this its port? (10255 is off by default)"
-    )]
+    #[error("connection refused by {0}; is the kubelet running, and is this its port? (10255 is off by default)")]
     Refused(String),
     /// The network, or the kubelet closed the connection.
     #[error("no connection to {address}: {reason}")]
@@ -143,23 +141,15 @@ impl ScrapeFailure {
     pub(super) fn of_request(error: &reqwest::Error, address: &str) -> Self {
         let address = address.to_owned();
         if let Some(tls) = find::<rustls::Error>(error) {
-            return Self::Tls {
-                address,
-                reason: tls.to_string(),
-            };
+            return Self::Tls { address, reason: tls.to_string() };
         }
-        if find::<io::Error>(error)
-            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-        {
+        if find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             return Self::Refused(address);
         }
         if error.is_decode() || error.is_body() {
             return Self::Body(format!("cut off or not decodable: {}", innermost(error)));
         }
-        Self::Connection {
-            address,
-            reason: innermost(error),
-        }
+        Self::Connection { address, reason: innermost(error) }
     }
 }
 
@@ -170,9 +160,7 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        if let Some(wrapped) = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
+        if let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
             && let Some(found) = find::<E>(wrapped)
         {
             return Some(found);
@@ -204,12 +192,7 @@ impl Excerpt {
     fn of(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self(
-            line.chars()
-                .filter(|letter| !letter.is_control())
-                .take(Self::SHOWN)
-                .collect(),
-        )
+        Self(line.chars().filter(|letter| !letter.is_control()).take(Self::SHOWN).collect())
     }
 }
 
@@ -230,45 +213,24 @@ mod tests {
     fn every_status_has_its_class_and_remedy() {
         for (status, text, reason, sentence) in [
             (401, "Unauthorized", "401", "--authentication-token-webhook"),
-            (
-                403,
-                "Forbidden (user=x, verb=get, resource=nodes, subresource=stats)",
-                "403",
-                "subresource=stats",
-            ),
+            (403, "Forbidden (user=x, verb=get, resource=nodes, subresource=stats)", "403", "subresource=stats"),
             (403, "", "403", "`resources: [nodes/stats], verbs: [get]`"),
-            (
-                404,
-                "404 page not found\n",
-                "404",
-                "is this the kubelet's port?: 404 page not found",
-            ),
-            (
-                500,
-                "Internal Error: failed to list pod stats",
-                "5xx",
-                "with 500: Internal Error",
-            ),
+            (404, "404 page not found\n", "404", "is this the kubelet's port?: 404 page not found"),
+            (500, "Internal Error: failed to list pod stats", "5xx", "with 500: Internal Error"),
             (503, "", "5xx", "with 503"),
             (302, "", "status", "302"),
             (204, "", "status", "204"),
         ] {
             let failure = ScrapeFailure::of_status(status, text.as_bytes());
             assert_eq!(failure.reason(), reason, "{status}");
-            assert!(
-                failure.to_string().contains(sentence),
-                "{status}: {failure}"
-            );
+            assert!(failure.to_string().contains(sentence), "{status}: {failure}");
         }
     }
 
     #[test]
     fn an_excerpt_is_short_and_on_one_line() {
         let excerpt = Excerpt::of(format!("a\n\t b\u{1b}[31m{}", "x".repeat(900)).as_bytes());
-        assert!(
-            excerpt.0.starts_with("a b[31m") && excerpt.0.len() <= Excerpt::SHOWN,
-            "{excerpt}"
-        );
+        assert!(excerpt.0.starts_with("a b[31m") && excerpt.0.len() <= Excerpt::SHOWN, "{excerpt}");
         assert_eq!(Excerpt::of(&[0xff, 0xfe]).0, "\u{fffd}\u{fffd}");
     }
 }

@@ -26,13 +26,7 @@ const fn counter(name: &'static str, unit: &'static str) -> Descriptor<'static> 
 
 /// A share of time in per cent; of two the larger one counts, for shares don't add up.
 const fn percent(name: &'static str) -> Descriptor<'static> {
-    Descriptor {
-        name,
-        unit: "percent",
-        kind: Kind::Gauge,
-        value: ValueType::Float,
-        merge: Merge::Max,
-    }
+    Descriptor { name, unit: "percent", kind: Kind::Gauge, value: ValueType::Float, merge: Merge::Max }
 }
 
 facts! {
@@ -226,50 +220,20 @@ pub type PsiFacts = [Fact; 4];
 
 /// Pressure on the CPU: some, full.
 pub const PSI_CPU: [PsiFacts; 2] = [
-    [
-        Fact::PsiCpuSomeTotal,
-        Fact::PsiCpuSomeAvg10,
-        Fact::PsiCpuSomeAvg60,
-        Fact::PsiCpuSomeAvg300,
-    ],
-    [
-        Fact::PsiCpuFullTotal,
-        Fact::PsiCpuFullAvg10,
-        Fact::PsiCpuFullAvg60,
-        Fact::PsiCpuFullAvg300,
-    ],
+    [Fact::PsiCpuSomeTotal, Fact::PsiCpuSomeAvg10, Fact::PsiCpuSomeAvg60, Fact::PsiCpuSomeAvg300],
+    [Fact::PsiCpuFullTotal, Fact::PsiCpuFullAvg10, Fact::PsiCpuFullAvg60, Fact::PsiCpuFullAvg300],
 ];
 
 /// Pressure on memory: some, full.
 pub const PSI_MEMORY: [PsiFacts; 2] = [
-    [
-        Fact::PsiMemorySomeTotal,
-        Fact::PsiMemorySomeAvg10,
-        Fact::PsiMemorySomeAvg60,
-        Fact::PsiMemorySomeAvg300,
-    ],
-    [
-        Fact::PsiMemoryFullTotal,
-        Fact::PsiMemoryFullAvg10,
-        Fact::PsiMemoryFullAvg60,
-        Fact::PsiMemoryFullAvg300,
-    ],
+    [Fact::PsiMemorySomeTotal, Fact::PsiMemorySomeAvg10, Fact::PsiMemorySomeAvg60, Fact::PsiMemorySomeAvg300],
+    [Fact::PsiMemoryFullTotal, Fact::PsiMemoryFullAvg10, Fact::PsiMemoryFullAvg60, Fact::PsiMemoryFullAvg300],
 ];
 
 /// Pressure on input and output: some, full.
 pub const PSI_IO: [PsiFacts; 2] = [
-    [
-        Fact::PsiIoSomeTotal,
-        Fact::PsiIoSomeAvg10,
-        Fact::PsiIoSomeAvg60,
-        Fact::PsiIoSomeAvg300,
-    ],
-    [
-        Fact::PsiIoFullTotal,
-        Fact::PsiIoFullAvg10,
-        Fact::PsiIoFullAvg60,
-        Fact::PsiIoFullAvg300,
-    ],
+    [Fact::PsiIoSomeTotal, Fact::PsiIoSomeAvg10, Fact::PsiIoSomeAvg60, Fact::PsiIoSomeAvg300],
+    [Fact::PsiIoFullTotal, Fact::PsiIoFullAvg10, Fact::PsiIoFullAvg60, Fact::PsiIoFullAvg300],
 ];
 
 /// Before the name of a metric that a workload defines itself.
@@ -302,9 +266,7 @@ pub fn resource_unit(resource: &str) -> &'static str {
 /// # Errors
 /// [`TypeConflict`] if one is taken already.
 pub fn reserve(types: &TypeRegistry) -> Result<(), TypeConflict> {
-    DESCRIPTORS
-        .iter()
-        .try_for_each(|descriptor| types.check(descriptor.name, descriptor.value))
+    DESCRIPTORS.iter().try_for_each(|descriptor| types.check(descriptor.name, descriptor.value))
 }
 
 #[cfg(test)]
@@ -313,21 +275,12 @@ mod tests {
 
     #[test]
     fn every_name_stands_once() {
-        let mut names: Vec<_> = DESCRIPTORS
-            .iter()
-            .map(|descriptor| descriptor.name)
-            .collect();
+        let mut names: Vec<_> = DESCRIPTORS.iter().map(|descriptor| descriptor.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), DESCRIPTORS.len());
-        assert_eq!(
-            DESCRIPTORS[Fact::RestartCount as usize].name,
-            "__restart_count"
-        );
-        assert_eq!(
-            DESCRIPTORS[Fact::PsiIoFullAvg300 as usize].name,
-            "psi/io_full_avg300"
-        );
+        assert_eq!(DESCRIPTORS[Fact::RestartCount as usize].name, "__restart_count");
+        assert_eq!(DESCRIPTORS[Fact::PsiIoFullAvg300 as usize].name, "psi/io_full_avg300");
     }
 
     #[test]
@@ -342,14 +295,8 @@ mod tests {
             ("ephemeral_storage/usage", "bytes", Kind::Gauge),
             ("accelerator/duty_cycle", "", Kind::Gauge),
         ] {
-            let found = DESCRIPTORS
-                .iter()
-                .find(|descriptor| descriptor.name == name);
-            assert_eq!(
-                found.map(|found| (found.unit, found.kind)),
-                Some((unit, kind)),
-                "{name}"
-            );
+            let found = DESCRIPTORS.iter().find(|descriptor| descriptor.name == name);
+            assert_eq!(found.map(|found| (found.unit, found.kind)), Some((unit, kind)), "{name}");
         }
     }
 }

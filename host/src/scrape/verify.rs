@@ -5,9 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -33,15 +31,8 @@ impl KubeletVerifier {
         name: Option<ServerName<'static>>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let trusted = authority
-            .map(|pem| trust(pem, &provider))
-            .transpose()?
-            .map(RwLock::new);
-        Ok(Self {
-            trusted,
-            name,
-            provider,
-        })
+        let trusted = authority.map(|pem| trust(pem, &provider)).transpose()?.map(RwLock::new);
+        Ok(Self { trusted, name, provider })
     }
 
     /// Takes other authorities from now on.
@@ -65,9 +56,7 @@ fn trust(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerV
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("no PEM certificates: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("certificate: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("certificate: {error}"))?;
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
@@ -124,11 +113,7 @@ pub(super) struct ShownCertificate {
 impl ShownCertificate {
     /// # Errors
     /// What is wrong with certificate or key.
-    pub(super) fn new(
-        certificate: &[u8],
-        key: &[u8],
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
+    pub(super) fn new(certificate: &[u8], key: &[u8], provider: Arc<CryptoProvider>) -> Result<Self, String> {
         let key = RwLock::new(certified(certificate, key, &provider)?);
         Ok(Self { key, provider })
     }
@@ -144,27 +129,21 @@ impl ShownCertificate {
     }
 }
 
-fn certified(
-    certificate: &[u8],
-    key: &[u8],
-    provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, String> {
+fn certified(certificate: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain.map_err(|error| format!("client certificate: {error}"))?;
     if chain.is_empty() {
         return Err("no PEM client certificate".to_owned());
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("client key: {error}"))?;
-    let key = CertifiedKey::from_der(chain, key, provider)
-        .map_err(|error| format!("client certificate and key: {error}"))?;
+    let key =
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| format!("client certificate and key: {error}"))?;
     Ok(Arc::new(key))
 }
 
 impl ResolvesClientCert for ShownCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(
-            &self.key.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        Some(Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn has_certs(&self) -> bool {

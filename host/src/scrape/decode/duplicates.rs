@@ -26,16 +26,8 @@ pub(super) fn pods<'s, 'a>(
         |(namespace, name)| !namespace.is_empty() && !name.is_empty(),
         |pod| {
             let uid = pod.pod.as_ref().map(|pod| &*pod.uid);
-            let same = known
-                .get(&key(pod))
-                .is_some_and(|facts| Some(&*facts.uid) == uid);
-            (
-                same,
-                (
-                    pod.start_time.get(),
-                    pod.cpu.as_ref().and_then(|cpu| cpu.time.get()),
-                ),
-            )
+            let same = known.get(&key(pod)).is_some_and(|facts| Some(&*facts.uid) == uid);
+            (same, (pod.start_time.get(), pod.cpu.as_ref().and_then(|cpu| cpu.time.get())))
         },
     )
 }
@@ -45,27 +37,16 @@ pub(super) fn containers<'s, 'a>(
     containers: &'s [ContainerStats<'a>],
     counts: &mut DecodeCounts,
 ) -> Vec<&'s ContainerStats<'a>> {
-    keep_best(
-        containers,
-        counts,
-        |container| &*container.name,
-        |name| !name.is_empty(),
-        age,
-    )
+    keep_best(containers, counts, |container| &*container.name, |name| !name.is_empty(), age)
 }
 
 /// Namespace and name.
 pub(super) fn key<'s>(pod: &'s PodStats<'_>) -> (&'s str, &'s str) {
-    pod.pod
-        .as_ref()
-        .map_or(("", ""), |pod| (&*pod.namespace, &*pod.name))
+    pod.pod.as_ref().map_or(("", ""), |pod| (&*pod.namespace, &*pod.name))
 }
 
 fn age(container: &ContainerStats<'_>) -> Age {
-    (
-        container.start_time.get(),
-        container.cpu.as_ref().and_then(|cpu| cpu.time.get()),
-    )
+    (container.start_time.get(), container.cpu.as_ref().and_then(|cpu| cpu.time.get()))
 }
 
 /// For every key the item of the highest rank (the first of equals), in the order of the items.

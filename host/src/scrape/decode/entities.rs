@@ -40,24 +40,11 @@ struct PodLabels {
 
 impl<'t> Entities<'t> {
     pub(super) fn new(mut writer: Writer<'t>, node: &NodeFacts) -> Self {
-        let own = [
-            ("nodename", &node.name),
-            ("hostname", &node.hostname),
-            ("host_id", &node.host_id),
-        ];
-        let own =
-            own.map(|(name, value)| (writer.builder.symbol(name), writer.builder.symbol(value)));
+        let own = [("nodename", &node.name), ("hostname", &node.hostname), ("host_id", &node.host_id)];
+        let own = own.map(|(name, value)| (writer.builder.symbol(name), writer.builder.symbol(value)));
         let api = prefixed(&mut writer, names::LABEL, &node.labels);
         let (capacity, allocatable) = (node.capacity.clone(), node.allocatable.clone());
-        Self {
-            writer,
-            node: NodeLabels {
-                own,
-                api,
-                capacity,
-                allocatable,
-            },
-        }
+        Self { writer, node: NodeLabels { own, api, capacity, allocatable } }
     }
 
     pub(super) fn counts(&mut self) -> &mut DecodeCounts {
@@ -97,9 +84,7 @@ impl<'t> Entities<'t> {
         writer.resources(names::CAPACITY, &self.node.capacity);
         writer.resources(names::ALLOCATABLE, &self.node.allocatable);
         writer.check_bounds()?;
-        let system = stats
-            .map(|stats| &*stats.system_containers)
-            .unwrap_or_default();
+        let system = stats.map(|stats| &*stats.system_containers).unwrap_or_default();
         for container in duplicates::containers(system, self.counts()) {
             self.system_container(container)?;
         }
@@ -112,10 +97,7 @@ impl<'t> Entities<'t> {
         for (name, value) in self.node.own {
             builder.label(name, value);
         }
-        let name = (
-            builder.symbol("container_name"),
-            builder.symbol(&stats.name),
-        );
+        let name = (builder.symbol("container_name"), builder.symbol(&stats.name));
         builder.label(name.0, name.1);
         self.container_points(stats);
         self.writer.check_bounds()
@@ -133,16 +115,9 @@ impl<'t> Entities<'t> {
         self.open(Level::Pod, stats.map(|stats| stats.start_time));
         let uid = match facts {
             Some(facts) => Some(&*facts.uid),
-            None => stats
-                .and_then(|stats| stats.pod.as_ref())
-                .map(|pod| &*pod.uid),
+            None => stats.and_then(|stats| stats.pod.as_ref()).map(|pod| &*pod.uid),
         };
-        let labels = self.pod_labels(
-            (namespace, name),
-            uid,
-            facts,
-            namespace_uid(namespace).as_deref(),
-        );
+        let labels = self.pod_labels((namespace, name), uid, facts, namespace_uid(namespace).as_deref());
         let origin = self.origin(stats.is_some(), facts.is_some());
         let builder = &mut self.writer.builder;
         for (name, value) in labels.before.iter().chain([&origin]).chain(&labels.after) {
@@ -210,15 +185,8 @@ impl<'t> Entities<'t> {
             let writer = &mut self.writer;
             writer.resources(names::REQUEST, &facts.requests);
             writer.resources(names::LIMIT, &facts.limits);
-            let restarts = facts
-                .restart_count
-                .and_then(|count| u64::try_from(count).ok());
-            writer.int(
-                Fact::RestartCount,
-                0,
-                UNKNOWN_AT,
-                restarts.map_or(Field::Absent, Field::Is),
-            );
+            let restarts = facts.restart_count.and_then(|count| u64::try_from(count).ok());
+            writer.int(Fact::RestartCount, 0, UNKNOWN_AT, restarts.map_or(Field::Absent, Field::Is));
         }
         self.writer.check_bounds()
     }
@@ -254,8 +222,7 @@ impl<'t> Entities<'t> {
     ) -> PodLabels {
         let builder = &mut self.writer.builder;
         let mut before = self.node.own.to_vec();
-        let mut label =
-            |name: &str, value: &str| before.push((builder.symbol(name), builder.symbol(value)));
+        let mut label = |name: &str, value: &str| before.push((builder.symbol(name), builder.symbol(value)));
         label("namespace_name", namespace);
         if let Some(uid) = namespace_uid {
             label("namespace_id", uid);
@@ -265,10 +232,7 @@ impl<'t> Entities<'t> {
             label("pod_id", uid);
         }
         let Some(facts) = facts else {
-            return PodLabels {
-                before,
-                after: Vec::new(),
-            };
+            return PodLabels { before, after: Vec::new() };
         };
         let mut after = Vec::with_capacity(facts.labels.len() + facts.annotations.len() + 3);
         if !facts.phase.is_empty() {
@@ -279,11 +243,7 @@ impl<'t> Entities<'t> {
             after.push((builder.symbol("__owner_name"), builder.symbol(name)));
         }
         after.extend(prefixed(&mut self.writer, names::LABEL, &facts.labels));
-        after.extend(prefixed(
-            &mut self.writer,
-            names::ANNOTATION,
-            &facts.annotations,
-        ));
+        after.extend(prefixed(&mut self.writer, names::ANNOTATION, &facts.annotations));
         PodLabels { before, after }
     }
 
@@ -311,19 +271,13 @@ impl<'t> Entities<'t> {
 
     fn volume(&mut self, volume: &VolumeStats<'_>) {
         let writer = &mut self.writer;
-        let resource = (
-            writer.builder.symbol("resource_id"),
-            writer.joined("Volume:", &volume.name),
-        );
+        let resource = (writer.builder.symbol("resource_id"), writer.joined("Volume:", &volume.name));
         let set = match &volume.claim {
             None => writer.set_of(resource),
             Some(claim) => {
                 let builder = &mut writer.builder;
                 let name = (builder.symbol("__pvc_name"), builder.symbol(&claim.name));
-                let namespace = (
-                    builder.symbol("__pvc_namespace"),
-                    builder.symbol(&claim.namespace),
-                );
+                let namespace = (builder.symbol("__pvc_namespace"), builder.symbol(&claim.namespace));
                 builder.label_set(&[resource, name, namespace])
             }
         };
@@ -335,10 +289,7 @@ impl<'t> Entities<'t> {
                 Field::Bad => Field::Bad,
             };
             // `fs` has counted a broken time already.
-            let at = volume
-                .time
-                .get()
-                .map_or(UNKNOWN_AT, |time| writer.at(Field::Is(time)));
+            let at = volume.time.get().map_or(UNKNOWN_AT, |time| writer.at(Field::Is(time)));
             writer.int(Fact::VolumeAbnormal, set, at, abnormal);
         }
     }
@@ -363,8 +314,5 @@ impl<'t> Entities<'t> {
 }
 
 fn prefixed(writer: &mut Writer<'_>, prefix: &str, pairs: &[(Arc<str>, Arc<str>)]) -> Vec<Label> {
-    pairs
-        .iter()
-        .map(|(key, value)| (writer.joined(prefix, key), writer.builder.symbol(value)))
-        .collect()
+    pairs.iter().map(|(key, value)| (writer.joined(prefix, key), writer.builder.symbol(value))).collect()
 }

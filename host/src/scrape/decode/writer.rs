@@ -2,17 +2,14 @@
 
 use hashbrown::HashMap;
 
-use crate::batch::{
-    Batch, BatchBuilder, Descriptor, Kind, Origin, TypeRegistry, UNKNOWN_AT, ValueType,
-};
+use crate::batch::{Batch, BatchBuilder, Descriptor, Kind, Origin, TypeRegistry, UNKNOWN_AT, ValueType};
 use crate::kube::{NodeFacts, Resources};
 
 use super::super::failure::ScrapeFailure;
 use super::super::names::{self, Fact, FsFacts, PsiFacts};
 use super::super::number::{Field, Nanos};
 use super::super::summary::{
-    AcceleratorStats, CpuStats, FsStats, IoStats, MemoryStats, NetworkStats, Psi, PsiData,
-    SwapStats, UserMetric,
+    AcceleratorStats, CpuStats, FsStats, IoStats, MemoryStats, NetworkStats, Psi, PsiData, SwapStats, UserMetric,
 };
 use super::{DecodeBounds, DecodeCounts};
 
@@ -34,12 +31,7 @@ pub(super) struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    pub(super) fn new(
-        node: &NodeFacts,
-        base: i64,
-        bounds: &DecodeBounds,
-        types: &'t TypeRegistry,
-    ) -> Self {
+    pub(super) fn new(node: &NodeFacts, base: i64, bounds: &DecodeBounds, types: &'t TypeRegistry) -> Self {
         Self {
             builder: BatchBuilder::new(Origin::Node(node.name.to_string()), base),
             counts: DecodeCounts::default(),
@@ -104,14 +96,7 @@ impl<'t> Writer<'t> {
     }
 
     /// A metric that is not in the table.
-    fn other_row(
-        &mut self,
-        prefix: &str,
-        name: &str,
-        unit: &str,
-        kind: Kind,
-        value: ValueType,
-    ) -> Option<u32> {
+    fn other_row(&mut self, prefix: &str, name: &str, unit: &str, kind: Kind, value: ValueType) -> Option<u32> {
         self.scratch.clear();
         self.scratch.push_str(prefix);
         self.scratch.push_str(name);
@@ -120,11 +105,7 @@ impl<'t> Writer<'t> {
             self.counts.type_conflicts += 1;
             return None;
         }
-        Some(self.builder.metric(Descriptor {
-            kind,
-            value,
-            ..plain
-        }))
+        Some(self.builder.metric(Descriptor { kind, value, ..plain }))
     }
 
     pub(super) fn int(&mut self, fact: Fact, set: u32, at: i32, value: Field<u64>) {
@@ -184,12 +165,7 @@ impl<'t> Writer<'t> {
         self.pressure(full, at, psi.full.as_ref());
     }
 
-    fn pressure(
-        &mut self,
-        [total, avg10, avg60, avg300]: PsiFacts,
-        at: i32,
-        data: Option<&PsiData>,
-    ) {
+    fn pressure(&mut self, [total, avg10, avg60, avg300]: PsiFacts, at: i32, data: Option<&PsiData>) {
         let Some(data) = data else { return };
         self.int(total, 0, at, data.total);
         self.float(avg10, at, data.avg10);
@@ -229,58 +205,26 @@ impl<'t> Writer<'t> {
     pub(super) fn fs(&mut self, facts: FsFacts, set: u32, fs: Option<&FsStats>) {
         let Some(fs) = fs else { return };
         let at = self.at(fs.time);
-        let values = [
-            fs.used,
-            fs.capacity,
-            fs.available,
-            fs.inodes,
-            fs.inodes_free,
-            fs.inodes_used,
-        ];
+        let values = [fs.used, fs.capacity, fs.available, fs.inodes, fs.inodes_free, fs.inodes_used];
         for (fact, value) in facts.into_iter().zip(values) {
             self.int(fact, set, at, value);
         }
     }
 
     pub(super) fn accelerator(&mut self, accelerator: &AcceleratorStats<'_>) {
-        let labels = [
-            ("make", &accelerator.make),
-            ("model", &accelerator.model),
-            ("accelerator_id", &accelerator.id),
-        ];
-        let labels =
-            labels.map(|(name, value)| (self.builder.symbol(name), self.builder.symbol(value)));
+        let labels = [("make", &accelerator.make), ("model", &accelerator.model), ("accelerator_id", &accelerator.id)];
+        let labels = labels.map(|(name, value)| (self.builder.symbol(name), self.builder.symbol(value)));
         let set = self.builder.label_set(&labels);
-        self.int(
-            Fact::AcceleratorMemoryTotal,
-            set,
-            UNKNOWN_AT,
-            accelerator.memory_total,
-        );
-        self.int(
-            Fact::AcceleratorMemoryUsed,
-            set,
-            UNKNOWN_AT,
-            accelerator.memory_used,
-        );
-        self.int(
-            Fact::AcceleratorDutyCycle,
-            set,
-            UNKNOWN_AT,
-            accelerator.duty_cycle,
-        );
+        self.int(Fact::AcceleratorMemoryTotal, set, UNKNOWN_AT, accelerator.memory_total);
+        self.int(Fact::AcceleratorMemoryUsed, set, UNKNOWN_AT, accelerator.memory_used);
+        self.int(Fact::AcceleratorDutyCycle, set, UNKNOWN_AT, accelerator.duty_cycle);
     }
 
     /// Metrics of the workload's own; of two with one name the last counts, as with Heapster.
     pub(super) fn custom(&mut self, metrics: &[UserMetric<'_>]) {
         let mut last: HashMap<&str, usize> = HashMap::new();
         if metrics.len() > 1 {
-            last.extend(
-                metrics
-                    .iter()
-                    .enumerate()
-                    .map(|(at, metric)| (&*metric.name, at)),
-            );
+            last.extend(metrics.iter().enumerate().map(|(at, metric)| (&*metric.name, at)));
         }
         for (place, metric) in metrics.iter().enumerate() {
             if last.get(&*metric.name).is_some_and(|last| *last != place) {
@@ -304,13 +248,7 @@ impl<'t> Writer<'t> {
                 Field::Absent => {}
                 Field::Bad => self.counts.malformed += 1,
                 Field::Is(value) => {
-                    let row = self.other_row(
-                        names::CUSTOM,
-                        &metric.name,
-                        &metric.units,
-                        kind,
-                        ValueType::Float,
-                    );
+                    let row = self.other_row(names::CUSTOM, &metric.name, &metric.units, kind, ValueType::Float);
                     if let Some(row) = row {
                         self.builder.point(row, 0, at, value.to_bits());
                     }
@@ -324,8 +262,7 @@ impl<'t> Writer<'t> {
         for (name, amount) in resources {
             let unit = names::resource_unit(name);
             if let Some(row) = self.other_row(prefix, name, unit, Kind::Gauge, ValueType::Int) {
-                self.builder
-                    .point(row, 0, UNKNOWN_AT, amount.cast_unsigned());
+                self.builder.point(row, 0, UNKNOWN_AT, amount.cast_unsigned());
             }
         }
     }
@@ -339,10 +276,7 @@ impl<'t> Writer<'t> {
     /// The label set of one label by its symbols.
     pub(super) fn set_of(&mut self, label: (u32, u32)) -> u32 {
         let builder = &mut self.builder;
-        *self
-            .sets
-            .entry(label)
-            .or_insert_with(|| builder.label_set(&[label]))
+        *self.sets.entry(label).or_insert_with(|| builder.label_set(&[label]))
     }
 
     /// The symbol of two strings put together.

@@ -14,7 +14,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::config::InfluxdbConfig;
-use crate::config::secret::Secret;
+use crate::config::Secret;
 use crate::sinks::{AttemptError, DropReason};
 use crate::tls::{self, TlsError};
 
@@ -25,6 +25,8 @@ const MAX_REASON: usize = 512;
 /// The one retention policy that is written to; Heapster's name for it.
 const POLICY: &str = "\"default\"";
 const DAY: u64 = 86_400;
+/// A connection that was idle for longer is not used again: something between may have dropped it.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// One InfluxDB server and the database that is written there.
 pub struct Server {
@@ -43,6 +45,7 @@ impl Server {
         let builder = Client::builder()
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(IDLE)
             .redirect(redirect::Policy::none())
             .no_proxy();
         let authority = config.certificate_authority.as_deref();

@@ -105,7 +105,7 @@ impl Columns {
             let start = text.len();
             text::push_measurement(&mut text, measurement);
             let middle = text.len();
-            text::push_key(&mut text, field);
+            text::push_field(&mut text, field);
             let next = measurements.len() as u32;
             let id = *measurements.entry(text[start..middle].to_vec()).or_insert(next);
             let next = fields.len() as u32;

@@ -7,17 +7,24 @@
 
 /// Appends a measurement. The server skips white space before it and takes a `#` for a comment.
 pub fn push_measurement(out: &mut Vec<u8>, name: &str) {
-    match name.as_bytes() {
-        [b'#' | b'\t' | b'\0', ..] => {
-            out.push(b'_');
-            push(out, &name[1..], false);
-        }
-        _ => push(out, name, false),
+    let rest = name.strip_prefix(['#', '\t', '\0']);
+    if rest.is_some() {
+        out.push(b'_');
     }
+    push(out, rest.unwrap_or(name), false);
 }
 
-/// Appends a tag's or field's name. A tag `time` is refused, a field `time` silently dropped, and
-/// later versions refuse the other two, so they get an underscore.
+/// Appends a field's name. The server skips white space before the first.
+pub fn push_field(out: &mut Vec<u8>, name: &str) {
+    let rest = name.strip_prefix(['\t', '\0']);
+    if rest.is_some() {
+        out.push(b'_');
+    }
+    push_key(out, rest.unwrap_or(name));
+}
+
+/// Appends a tag's name. A tag `time` is refused, a field `time` silently dropped, and later
+/// versions refuse the other two, so they get an underscore.
 pub fn push_key(out: &mut Vec<u8>, name: &str) {
     push(out, name, true);
     if matches!(name, "time" | "_field" | "_measurement") {
@@ -77,6 +84,9 @@ mod tests {
             (push_measurement, "#x", "_x"),
             (push_measurement, "\tx", "_x"),
             (push_measurement, "", ""),
+            (push_field, "\0", "_"),
+            (push_field, "\ttime", "_time_"),
+            (push_field, "#a b", "#a\\ b"),
         ] {
             let mut out = Vec::new();
             push(&mut out, text);

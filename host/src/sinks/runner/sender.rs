@@ -42,6 +42,7 @@ struct Sender {
     /// No request before this.
     gate: Option<Instant>,
     failures: Throttle,
+    recoveries: Throttle,
     drops: Throttle,
 }
 
@@ -53,6 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         backoff: Backoff::default(),
         gate: None,
         failures: Throttle::default(),
+        recoveries: Throttle::default(),
         drops: Throttle::default(),
     };
     loop {
@@ -177,9 +179,10 @@ impl Sender {
 
     /// The server answers again, whatever it thinks of the data.
     fn succeeded(&mut self) {
-        if self.backoff.succeeded() {
-            tracing::info!(sink = self.shared.name, "the sink answers again");
-            self.failures = Throttle::default();
+        if self.backoff.succeeded()
+            && let Some(more) = self.recoveries.pass()
+        {
+            tracing::info!(sink = self.shared.name, more, "the sink answers again");
         }
         self.shared.queue().failing = false;
     }

@@ -1,0 +1,219 @@
+//! The API server: routes, who may ask, single objects. Lists are in `list`, watches in `watch`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use axum::body::Body;
+use http::{Method, Response, StatusCode};
+use hyper::{Request, body::Incoming};
+use serde_json::{Value, json};
+
+use super::{
+    door::{Mistreatment, Site},
+    journal::{Target, count},
+    kubelet::{Cluster, answer, json_body, plain},
+    list, objects,
+    selector::Selector,
+    store::{Item, Resource, Store, key},
+    tls::ServerTls,
+    watch,
+};
+
+/// The API server.
+pub(super) struct Api {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) store: Arc<Store>,
+    pub(super) tls: Option<ServerTls>,
+    /// Answers everything with that status while it is not 0.
+    pub(super) failing_with: AtomicU16,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) resource: Resource,
+    pub(super) namespace: Option<String>,
+    name: Option<String>,
+    pub(super) selector: Selector,
+    /// The query's parameters; the last of a name counts.
+    params: BTreeMap<String, String>,
+}
+
+impl Ask {
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        matches!(self.param(name), Some("true" | "1"))
+    }
+
+    /// `resourceVersion`: absent, or a number.
+    pub(super) fn version(&self) -> Result<Option<u64>, Refusal> {
+        let Some(text) = self.param("resourceVersion") else { return Ok(None) };
+        let wrong =
+            || Refusal::new(StatusCode::BAD_REQUEST, "Invalid", &format!("invalid resource version \"{text}\""));
+        text.parse().map(Some).map_err(|_| wrong())
+    }
+
+    pub(super) fn wants(&self, item: &Item) -> bool {
+        item.in_namespace(self.namespace.as_deref()) && self.selector.selects(item)
+    }
+}
+
+/// A `Status` in place of what was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, reason: &str, message: &str) -> Self {
+        Self { status, body: objects::refusal(status.as_u16(), reason, message) }
+    }
+
+    /// 410 with a token to go on with, if there is one.
+    pub(super) fn expired(message: &str, token: Option<&str>) -> Self {
+        let mut refusal = Self::new(StatusCode::GONE, "Expired", message);
+        if let Some(token) = token {
+            refusal.body["metadata"]["continue"] = json!(token);
+        }
+        refusal
+    }
+
+    pub(super) fn too_new(asked: u64, newest: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
+        let mut refusal = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", &message);
+        refusal.body["details"] = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
+        refusal
+    }
+
+    fn response(&self) -> Response<Body> {
+        answer(self.status, "application/json", Body::from(self.body.to_string()))
+    }
+}
+
+impl Site for Api {
+    fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
+    }
+
+    fn mistreatment(&self) -> Option<Mistreatment> {
+        None
+    }
+
+    fn connected(&self) {
+        count(&self.cluster.journal.connections, 1);
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let response = self.route(&request).unwrap_or_else(|refusal| refusal.response());
+        self.cluster.note(Target::Api, &request, response.status().as_u16());
+        response
+    }
+}
+
+impl Api {
+    fn route(&self, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let failing = self.failing_with.load(Ordering::Relaxed);
+        if let Some(status) = StatusCode::from_u16(failing).ok().filter(|_| failing > 0) {
+            return Err(Refusal::new(status, "InternalError", "the simulated API server fails as told"));
+        }
+        let path = request.uri().path().trim_end_matches('/');
+        if let "/healthz" | "/livez" | "/readyz" = path {
+            return Ok(plain(StatusCode::OK, "ok"));
+        }
+        if !self.cluster.knows(request.headers()) {
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
+        }
+        if request.method() != Method::GET {
+            let message = "the simulated API server only answers GET";
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
+        }
+        if let Some(document) = self.discovery(path) {
+            return Ok(json_body(Body::from(document.to_string())));
+        }
+        let ask = ask(path, request.uri().query().unwrap_or_default())?;
+        if ask.flag("watch") {
+            count(&self.cluster.journal.watches, 1);
+            return watch::answer(self, ask);
+        }
+        count(&self.cluster.journal.lists, 1);
+        match &ask.name {
+            Some(name) => self.object(&ask, name),
+            None => list::answer(&self.store, self.cluster.world.config.max_page, &ask),
+        }
+    }
+
+    fn object(&self, ask: &Ask, name: &str) -> Result<Response<Body>, Refusal> {
+        let key = key(ask.namespace.as_deref().unwrap_or_default(), name);
+        let item = self.store.get(ask.resource, &key).ok_or_else(|| {
+            let message = format!("{} \"{name}\" not found", ask.resource.plural());
+            Refusal::new(StatusCode::NOT_FOUND, "NotFound", &message)
+        })?;
+        let mut body = Vec::with_capacity(item.json.len() + 64);
+        typed(ask.resource, &item, &mut body);
+        Ok(json_body(Body::from(body)))
+    }
+
+    fn discovery(&self, path: &str) -> Option<Value> {
+        let version = self.cluster.world.config.shape.git_version();
+        match path {
+            "/version" => {
+                let minor = version.split('.').nth(1);
+                Some(json!({"major": "1", "minor": minor, "gitVersion": version, "platform": "linux/amd64"}))
+            }
+            "/api" => Some(json!({"kind": "APIVersions", "versions": ["v1"]})),
+            "/apis" => Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})),
+            "/api/v1" => {
+                let resources: Vec<_> = Resource::ALL
+                    .iter()
+                    .map(|resource| {
+                        json!({"name": resource.plural(), "kind": resource.kind(), "singularName": "",
+                            "namespaced": *resource == Resource::Pods, "verbs": ["get", "list", "watch"]})
+                    })
+                    .collect();
+                Some(json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Writes the object with its `kind`, as everywhere but in lists.
+pub(super) fn typed(resource: Resource, item: &Item, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"kind\":\"");
+    out.extend_from_slice(resource.kind().as_bytes());
+    out.extend_from_slice(b"\",\"apiVersion\":\"v1\",");
+    out.extend_from_slice(item.json.get(1..).unwrap_or_default());
+}
+
+fn ask(path: &str, query: &str) -> Result<Ask, Refusal> {
+    let parts: Vec<_> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
+    let (resource, namespace, name) = match parts[..] {
+        ["namespaces", namespace, "pods"] => (Some(Resource::Pods), Some(namespace), None),
+        ["namespaces", namespace, "pods", name] => (Some(Resource::Pods), Some(namespace), Some(name)),
+        [plural] => (Resource::named(plural), None, None),
+        [plural, name] => (Resource::named(plural).filter(|resource| *resource != Resource::Pods), None, Some(name)),
+        _ => (None, None, None),
+    };
+    let missing =
+        || Refusal::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
+    let params: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let get = |name: &str| params.get(name).map(String::as_str);
+    let selector = Selector::parse(get("fieldSelector"), get("labelSelector"))
+        .map_err(|message| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", &message))?;
+    Ok(Ask {
+        resource: resource.ok_or_else(missing)?,
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+        selector,
+        params,
+    })
+}
