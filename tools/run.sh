@@ -10,7 +10,8 @@ http=${HTTP:-127.0.0.1:8082}
 influxdb=${INFLUXDB-http://localhost:8086}
 
 announce_build "the program and the simulated cluster"
-cargo build --release --package millrace --bin millrace --package millrace-tests --bin kubesim
+# The same selection as in the tests, so that nothing is built twice with other features.
+cargo build --release --workspace --bins
 
 bin=$CARGO_TARGET_DIR/release
 work=$(mktemp -d)
