@@ -189,7 +189,11 @@ fn every_batch_stops_at_a_bad_rule_that_halts() {
 
 #[test]
 fn a_loop_is_stopped_near_its_limit() {
-    let mut chain = chain(vec![file("10", "loops", OnError::Pass)]);
+    // The clock runs for as long as a rule lives, not only for as long as its engine is held.
+    let set = RuleSet { files: vec![file("10", "loops", OnError::Pass)], warnings: Vec::new() };
+    let engine = RuleEngine::new().unwrap();
+    let mut chain = Chain::start(&engine, &set, Arc::default()).unwrap();
+    drop(engine);
     let started = Instant::now();
     assert!(chain.process(&cycle(1), batch()).is_some());
     let took = started.elapsed();

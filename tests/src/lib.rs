@@ -5,4 +5,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod fixtures;
+pub mod heapster;
 pub mod kubesim;
+pub mod recorded;
