@@ -10,7 +10,8 @@ http=${HTTP:-127.0.0.1:8082}
 influxdb=${INFLUXDB-http://localhost:8086}
 
 announce_build "the program and the simulated cluster"
-cargo build --release --package millrace --bin millrace --package millrace-tests --bin kubesim
+# The same selection as in the tests, so that nothing is built twice with other features.
+cargo build --release --workspace --bins
 
 bin=$CARGO_TARGET_DIR/release
 work=$(mktemp -d)
@@ -48,7 +49,7 @@ influxdb_answers() {
         "$host" "$port" 2>/dev/null | grep -qi '^x-influxdb-version:'
 }
 
-start "$bin/kubesim" --nodes "$nodes" --ready-file "$work/ready.json" >"$work/kubesim.log" 2>&1
+start "$bin/kubesim" --nodes "$nodes" --churn 1 --restarts 0.5 --ready-file "$work/ready.json" >"$work/kubesim.log" 2>&1
 kubesim=$!
 
 for _ in $(seq 100); do

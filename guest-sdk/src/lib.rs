@@ -99,7 +99,7 @@ macro_rules! register_rule {
                     RULE.with(|slot| slot.finish(cycle))
                 }
             }
-            $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
+    $crate::wit::export!(Exported with_types_in $crate::wit::bindings);
         };
     };
 }

@@ -19,9 +19,9 @@ use crate::http;
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper};
+use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
-use crate::sinks::SinkHandle;
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 
@@ -85,7 +85,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let chain = load_rules(&config, &types).await?;
     let connected = connect(&config.source.api).await?;
     let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
-    let listener = http::listen(config.http.listen).await.map_err(|error| AppError::Listen(config.http.listen, error))?;
+    let listener =
+        http::listen(config.http.listen).await.map_err(|error| AppError::Listen(config.http.listen, error))?;
     let address = listener.local_addr().unwrap_or(config.http.listen).to_string();
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 

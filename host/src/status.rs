@@ -243,9 +243,9 @@ impl Board {
     pub fn ready(&self) -> Result<(), String> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let (Some(cycle), Some(ended)) = (&current.0.cycle, current.1) else {
-            let synced = self.inventory().is_some_and(|watches| {
-                watches.nodes.synced && watches.pods.synced && watches.namespaces.synced
-            });
+            let synced = self
+                .inventory()
+                .is_some_and(|watches| watches.nodes.synced && watches.pods.synced && watches.namespaces.synced);
             return Err(if synced {
                 "no cycle has ended yet".to_owned()
             } else {

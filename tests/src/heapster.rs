@@ -121,8 +121,8 @@ pub struct Patch {
     pub recorded: String,
     /// Ours; `-` if it is absent.
     pub ours: String,
-    /// The number in "Differences from Heapster" that allows it.
-    pub because: u32,
+    /// The numbers in "Differences from Heapster" that allow it; empty for one that was only found.
+    pub because: Vec<u32>,
 }
 
 /// Reads the patch list: tab-separated columns as in [`Patch`], `#` begins a comment.
@@ -139,15 +139,18 @@ fn parse_patch(line: &str) -> anyhow::Result<Patch> {
     let [batch, set, what, recorded, ours, because] = columns[..] else {
         anyhow::bail!("six columns belong in `{line}`");
     };
-    let because: u32 = because.parse()?;
-    anyhow::ensure!((1..=18).contains(&because), "no difference has the number {because}");
+    let because = because.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+    anyhow::ensure!(
+        because.iter().all(|number| (1..=18).contains(number)),
+        "no difference has such a number: `{line}`"
+    );
     let (set, what) = (set.to_owned(), what.to_owned());
     let (recorded, ours) = (recorded.to_owned(), ours.to_owned());
     Ok(Patch { batch: batch.parse()?, set, what, recorded, ours, because })
 }
 
 /// Every difference between a recorded batch and ours, but for `uptime`, whose value is the time
-/// of the day of the run; `because` is 0.
+/// of the day of the run; `because` is empty.
 #[must_use]
 pub fn differences(batch: u64, recorded: &MetricSets, ours: &MetricSets) -> Vec<Patch> {
     let mut found = Vec::new();
@@ -159,7 +162,7 @@ pub fn differences(batch: u64, recorded: &MetricSets, ours: &MetricSets) -> Vec<
             if recorded != ours {
                 let text = |value: Option<&String>| value.map_or_else(|| "-".to_owned(), String::clone);
                 let (recorded, ours) = (text(recorded), text(ours));
-                found.push(Patch { batch, set: key.clone(), what, recorded, ours, because: 0 });
+                found.push(Patch { batch, set: key.clone(), what, recorded, ours, because: Vec::new() });
             }
         };
         let present = "present".to_owned();
@@ -188,6 +191,7 @@ pub fn differences(batch: u64, recorded: &MetricSets, ours: &MetricSets) -> Vec<
 pub fn lines(patches: &[Patch]) -> String {
     let mut text = String::new();
     for Patch { batch, set, what, recorded, ours, because } in patches {
+        let because = because.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         // Writing to a string can't fail.
         let _ = writeln!(text, "{batch}\t{set}\t{what}\t{recorded}\t{ours}\t{because}");
     }

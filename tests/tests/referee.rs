@@ -28,7 +28,7 @@ async fn every_metric_set_is_heapsters_but_for_the_listed_differences() {
         found.extend(heapster::differences(number, &heapster::recorded(number).unwrap(), ours));
     }
     let allowed = heapster::patches().unwrap();
-    let without_reason = |patch: &Patch| Patch { because: 0, ..patch.clone() };
+    let without_reason = |patch: &Patch| Patch { because: Vec::new(), ..patch.clone() };
     let unexplained: Vec<Patch> =
         found.iter().filter(|patch| !allowed.iter().any(|known| without_reason(known) == **patch)).cloned().collect();
     assert!(unexplained.is_empty(), "differences that no patch allows:\n{}", heapster::lines(&unexplained));

@@ -141,19 +141,14 @@ impl Cycles {
             tail_ms: ms(tail),
             total_ms: ms(start.elapsed()),
         };
-        status.time = rfc3339(
-            std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(cycle.time.max(0).cast_unsigned()),
-        );
+        status.time =
+            rfc3339(std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(cycle.time.max(0).cast_unsigned()));
         status.nodes_asked = cycle.nodes_asked as usize;
         Ok(self.publish(status, nodes, report))
     }
 
     /// Asks all nodes, and decodes each answer as it comes.
-    async fn scrape(
-        &self,
-        cycle: Cycle,
-        nodes: Vec<Arc<NodeFacts>>,
-    ) -> Result<(Vec<Answer>, Option<Instant>), Ended> {
+    async fn scrape(&self, cycle: Cycle, nodes: Vec<Arc<NodeFacts>>) -> Result<(Vec<Answer>, Option<Instant>), Ended> {
         let spread = if self.back_to_back { Duration::ZERO } else { Scraper::spread(nodes.len()) };
         // The rules and the sinks get the last twentieth of the window.
         let deadline = tokio::time::Instant::now() + self.resolution.mul_f64(0.95);

@@ -26,7 +26,12 @@ fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &s
     let _ = writeln!(
         text,
         "  nodes {}/{}   pods {}   containers {}   points {} scraped, {} published",
-        cycle.nodes_answered, cycle.nodes_asked, cycle.pods, cycle.containers, cycle.points_scraped, cycle.points_published
+        cycle.nodes_answered,
+        cycle.nodes_asked,
+        cycle.pods,
+        cycle.containers,
+        cycle.points_scraped,
+        cycle.points_published
     );
     let stages = &cycle.stages;
     let _ = writeln!(

@@ -30,28 +30,19 @@ impl Rule for DropNamespaces {
         if settings.namespaces.is_empty() {
             return Err("`namespaces` is empty; name at least one, or remove the rule".into());
         }
-        Ok(Self {
-            namespaces: settings.namespaces,
-        })
+        Ok(Self { namespaces: settings.namespaces })
     }
 
     fn process(&mut self, batch: &Batch, edit: &mut Edit) -> Result<(), Refusal> {
         let Some(label) = batch.symbol("namespace_name") else {
             return Ok(());
         };
-        let dropped: Vec<Symbol> = self
-            .namespaces
-            .iter()
-            .filter_map(|name| batch.symbol(name))
-            .collect();
+        let dropped: Vec<Symbol> = self.namespaces.iter().filter_map(|name| batch.symbol(name)).collect();
         if dropped.is_empty() {
             return Ok(());
         }
         for entity in batch.all() {
-            if entity
-                .label_symbol(label)
-                .is_some_and(|namespace| dropped.contains(&namespace))
-            {
+            if entity.label_symbol(label).is_some_and(|namespace| dropped.contains(&namespace)) {
                 edit.drop_entity(entity);
             }
         }
@@ -71,20 +62,12 @@ mod tests {
         let batch = testing::batch("n")
             .entity(Level::Node, &[("nodename", "n")])
             .int("memory/usage", 1)
-            .entity(
-                Level::Pod,
-                &[("namespace_name", "kube-system"), ("pod_name", "dns")],
-            )
+            .entity(Level::Pod, &[("namespace_name", "kube-system"), ("pod_name", "dns")])
             .int("memory/usage", 2)
-            .entity(
-                Level::Pod,
-                &[("namespace_name", "default"), ("pod_name", "web")],
-            )
+            .entity(Level::Pod, &[("namespace_name", "default"), ("pod_name", "web")])
             .int("memory/usage", 3)
             .build();
-        let Ok(mut rule) = DropNamespaces::configure(Settings {
-            namespaces: vec!["kube-system".into()],
-        }) else {
+        let Ok(mut rule) = DropNamespaces::configure(Settings { namespaces: vec!["kube-system".into()] }) else {
             unreachable!("the settings are right")
         };
         assert_eq!(

@@ -53,8 +53,7 @@ impl Labels {
         if self.of_object.len() <= name.index() {
             self.of_object.resize(name.index() + 1, None);
         }
-        *self.of_object[name.index()]
-            .get_or_insert_with(|| batch.text(name).starts_with(OBJECT_LABEL))
+        *self.of_object[name.index()].get_or_insert_with(|| batch.text(name).starts_with(OBJECT_LABEL))
     }
 }
 
@@ -82,12 +81,7 @@ impl<'b> Work<'b, '_> {
         pairs.sort_unstable();
         let mut text = String::new();
         for (name, value) in &pairs {
-            if self
-                .settings
-                .ignore_labels
-                .iter()
-                .any(|ignored| ignored == name)
-            {
+            if self.settings.ignore_labels.iter().any(|ignored| ignored == name) {
                 continue;
             }
             if !text.is_empty() {
@@ -102,10 +96,7 @@ impl<'b> Work<'b, '_> {
             Some((self.edit.symbol(new), value))
         });
         let stored = stored.collect();
-        Joined {
-            text: self.edit.symbol(&text),
-            stored,
-        }
+        Joined { text: self.edit.symbol(&text), stored }
     }
 
     /// Sets `type`, and what the object's labels became.

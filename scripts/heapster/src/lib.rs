@@ -60,11 +60,7 @@ impl Rule for Heapster {
 
     fn configure(settings: Settings) -> Result<Self, Refusal> {
         settings.check()?;
-        Ok(Self {
-            settings,
-            rates: Rates::new(),
-            totals: Totals::default(),
-        })
+        Ok(Self { settings, rates: Rates::new(), totals: Totals::default() })
     }
 
     fn process(&mut self, batch: &Batch, edit: &mut Edit) -> Result<(), Refusal> {
@@ -107,9 +103,7 @@ impl<'b> Work<'b, '_> {
                 Level::SystemContainer => self.system_container(entity),
                 Level::Pod => {
                     containers.clear();
-                    while let Some(container) =
-                        entities.next_if(|next| next.level() == Level::Container)
-                    {
+                    while let Some(container) = entities.next_if(|next| next.level() == Level::Container) {
                         containers.push(container);
                     }
                     self.pod(entity, &containers, &mut requests);
@@ -125,25 +119,15 @@ impl<'b> Work<'b, '_> {
         }
         for addition in self.additions.iter().chain(&pods) {
             match addition.like {
-                Some(like) => {
-                    self.edit
-                        .add_measured(addition.entity, addition.metric, addition.value, like)
-                }
-                None => self
-                    .edit
-                    .add(addition.entity, addition.metric, addition.value),
+                Some(like) => self.edit.add_measured(addition.entity, addition.metric, addition.value, like),
+                None => self.edit.add(addition.entity, addition.metric, addition.value),
             }
         }
     }
 
     fn add(&mut self, entity: Entity<'b>, output: metrics::Output, value: impl Into<Value>) {
         let metric = self.metrics.output(output, self.edit);
-        self.additions.push(Addition {
-            entity,
-            metric,
-            value: value.into(),
-            like: None,
-        });
+        self.additions.push(Addition { entity, metric, value: value.into(), like: None });
     }
 }
 

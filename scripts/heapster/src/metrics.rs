@@ -122,11 +122,7 @@ pub struct Metrics {
 impl Metrics {
     /// Looks at each metric of the batch once.
     pub fn of(batch: &Batch, edit: &mut Edit, extras: bool) -> Self {
-        let mut metrics = Self {
-            class: Vec::new(),
-            outputs: [None; OUTPUTS],
-            extras,
-        };
+        let mut metrics = Self { class: Vec::new(), outputs: [None; OUTPUTS], extras };
         for metric in batch.metrics() {
             let class = classify(batch.metric_name(metric), edit);
             if let Class::Known(output) = class {
@@ -140,9 +136,7 @@ impl Metrics {
     /// What the metric of a point is. A network counter with labels is one interface's.
     pub fn class(&self, point: Point<'_>) -> Class {
         match self.class.get(point.metric().index()) {
-            Some(Class::Known(output)) if point.is_labelled() && !is_labelled(*output) => {
-                Class::Extra
-            }
+            Some(Class::Known(output)) if point.is_labelled() && !is_labelled(*output) => Class::Extra,
             Some(class) => *class,
             None => Class::Extra,
         }
@@ -181,10 +175,7 @@ fn classify(name: &str, edit: &mut Edit) -> Class {
     if name.starts_with("custom/") {
         return Class::Custom;
     }
-    match Output::ALL
-        .iter()
-        .find(|output| output.descriptor().name == name)
-    {
+    match Output::ALL.iter().find(|output| output.descriptor().name == name) {
         Some(&output) => Class::Known(output),
         None => Class::Extra,
     }
@@ -192,11 +183,7 @@ fn classify(name: &str, edit: &mut Edit) -> Class {
 
 fn classify_fact(fact: &str, edit: &mut Edit) -> Class {
     let Some((kind, resource)) = fact.split_once('/') else {
-        return if fact == "restart_count" {
-            Class::Restarts
-        } else {
-            Class::Private
-        };
+        return if fact == "restart_count" { Class::Restarts } else { Class::Private };
     };
     let known = match resource {
         "cpu" => Some(Resource::Cpu),
@@ -206,9 +193,7 @@ fn classify_fact(fact: &str, edit: &mut Edit) -> Class {
     };
     match (kind, known) {
         ("request", Some(resource)) => Class::Request(resource),
-        ("request", None) => {
-            Class::OtherRequest(edit.metric(Descriptor::gauge(&format!("{resource}/request"), "")))
-        }
+        ("request", None) => Class::OtherRequest(edit.metric(Descriptor::gauge(&format!("{resource}/request"), ""))),
         ("limit", Some(resource)) => Class::Limit(resource),
         ("capacity", Some(resource)) => Class::Capacity(resource),
         ("allocatable", Some(resource)) => Class::Allocatable(resource),

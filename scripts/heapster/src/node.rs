@@ -62,9 +62,8 @@ impl<'b> Work<'b, '_> {
             self.add(node, Output::EphemeralUsage, used);
         }
 
-        let cpu_rate = rate_outputs()
-            .zip(rates)
-            .find_map(|(output, rate)| rate.filter(|_| output == Output::CpuUsageRate));
+        let cpu_rate =
+            rate_outputs().zip(rates).find_map(|(output, rate)| rate.filter(|_| output == Output::CpuUsageRate));
         let (capacity, allocatable) = (reading.first, reading.second);
         let request = |output| requests.int(output).unwrap_or(0) as f64;
         self.shares(
@@ -76,25 +75,11 @@ impl<'b> Work<'b, '_> {
             request(Output::CpuRequest),
         );
         let memory = reading.int(Output::MemoryUsage).map(|bytes| bytes as f64);
-        self.shares(
-            node,
-            &MEMORY,
-            capacity.memory,
-            allocatable.memory,
-            memory,
-            request(Output::MemoryRequest),
-        );
+        self.shares(node, &MEMORY, capacity.memory, allocatable.memory, memory, request(Output::MemoryRequest));
         if let (Some(_), Some(_)) = (capacity.ephemeral, allocatable.ephemeral) {
             let used = reading.root_used.map(|bytes| bytes as f64);
             let asked = request(Output::EphemeralRequest);
-            self.shares(
-                node,
-                &EPHEMERAL,
-                capacity.ephemeral,
-                allocatable.ephemeral,
-                used,
-                asked,
-            );
+            self.shares(node, &EPHEMERAL, capacity.ephemeral, allocatable.ephemeral, used, asked);
         }
     }
 

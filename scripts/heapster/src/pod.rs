@@ -54,9 +54,7 @@ impl<'b> Work<'b, '_> {
         if finished && origin == Origin::Api {
             // Neither its usage nor its requests count (10).
             self.edit.drop_entity(pod);
-            containers
-                .iter()
-                .for_each(|&container| self.edit.drop_entity(container));
+            containers.iter().for_each(|&container| self.edit.drop_entity(container));
             return;
         }
         let joined = (origin != Origin::Kubelet).then(|| self.join(pod));
@@ -81,8 +79,7 @@ impl<'b> Work<'b, '_> {
         }
         let namespace = label(self.batch, pod, self.labels.namespace_name);
         let id = label(self.batch, pod, self.labels.namespace_id);
-        self.totals
-            .add_pod(namespace.unwrap_or(""), id, &sums, !finished);
+        self.totals.add_pod(namespace.unwrap_or(""), id, &sums, !finished);
     }
 
     /// Adds the pod's rates, uptime and sums. Afterwards `sums` holds the pod's values.
@@ -100,10 +97,7 @@ impl<'b> Work<'b, '_> {
             }
         }
         for output in SUMMED {
-            match (
-                own.get(output).or(reading.point(output).map(Point::value)),
-                sums.get(output),
-            ) {
+            match (own.get(output).or(reading.point(output).map(Point::value)), sums.get(output)) {
                 (Some(value), _) => own.set(output, value),
                 (None, Some(sum)) if output != Output::CpuUsage => {
                     self.add(pod, output, sum);
@@ -113,23 +107,12 @@ impl<'b> Work<'b, '_> {
             }
         }
         for &(metric, value) in sums.others() {
-            self.additions.push(Addition {
-                entity: pod,
-                metric,
-                value,
-                like: None,
-            });
+            self.additions.push(Addition { entity: pod, metric, value, like: None });
         }
         *sums = own;
     }
 
-    fn container(
-        &mut self,
-        pod: Entity<'b>,
-        container: Entity<'b>,
-        joined: Option<&Joined<'b>>,
-        sums: &mut Sums,
-    ) {
+    fn container(&mut self, pod: Entity<'b>, container: Entity<'b>, joined: Option<&Joined<'b>>, sums: &mut Sums) {
         let origin = self.origin(container);
         let is_init = label(self.batch, container, self.labels.init).is_some();
         let reading = self.read(container);
@@ -143,22 +126,13 @@ impl<'b> Work<'b, '_> {
                 sums.add(output, rate);
             }
         }
-        for output in [
-            Output::MemoryUsage,
-            Output::MemoryWorkingSet,
-            Output::MemoryRss,
-        ] {
+        for output in [Output::MemoryUsage, Output::MemoryWorkingSet, Output::MemoryRss] {
             if let Some(value) = reading.int(output) {
                 sums.add(output, value);
             }
         }
         if let (Some(root), Some(logs)) = (reading.root_used, reading.logs_used) {
-            self.add_summed(
-                container,
-                Output::EphemeralUsage,
-                root.saturating_add(logs),
-                sums,
-            );
+            self.add_summed(container, Output::EphemeralUsage, root.saturating_add(logs), sums);
         }
         // Heapster never looked init containers up: no requests, no image, no restarts.
         if joined.is_some() && origin != Origin::Kubelet && !is_init {
@@ -169,13 +143,7 @@ impl<'b> Work<'b, '_> {
     }
 
     /// Requests and limits, 0 where unset; the image; how often it started.
-    fn enrich(
-        &mut self,
-        container: Entity<'b>,
-        origin: Origin,
-        reading: &Reading<'b>,
-        sums: &mut Sums,
-    ) {
+    fn enrich(&mut self, container: Entity<'b>, origin: Origin, reading: &Reading<'b>, sums: &mut Sums) {
         let (requests, limits) = (reading.first, reading.second);
         for (output, amount) in [
             (Output::CpuRequest, requests.cpu),
@@ -190,36 +158,20 @@ impl<'b> Work<'b, '_> {
         if let (Origin::Both, Some(restarts)) = (origin, reading.restarts) {
             self.add_summed(container, Output::RestartCount, restarts, sums);
         }
-        if let Some(image) = self
-            .labels
-            .image
-            .and_then(|image| container.label_symbol(image))
-        {
-            self.edit
-                .set_label(container, self.labels.base_image, image);
+        if let Some(image) = self.labels.image.and_then(|image| container.label_symbol(image)) {
+            self.edit.set_label(container, self.labels.base_image, image);
         }
     }
 
     /// Users' own metrics stand already; requests of other resources become metrics of their own.
-    fn others(
-        &mut self,
-        container: Entity<'b>,
-        reading: &Reading<'b>,
-        is_init: bool,
-        sums: &mut Sums,
-    ) {
+    fn others(&mut self, container: Entity<'b>, reading: &Reading<'b>, is_init: bool, sums: &mut Sums) {
         for &(metric, value) in &reading.other {
             let is_request = matches!(value, Value::Int(_));
             if is_request && is_init {
                 continue;
             }
             if is_request {
-                self.additions.push(Addition {
-                    entity: container,
-                    metric,
-                    value,
-                    like: None,
-                });
+                self.additions.push(Addition { entity: container, metric, value, like: None });
             }
             sums.add_other(metric, value);
         }
@@ -231,10 +183,7 @@ impl<'b> Work<'b, '_> {
     }
 
     fn origin(&self, entity: Entity<'b>) -> Origin {
-        let origin = self
-            .labels
-            .origin
-            .and_then(|name| entity.label_symbol(name));
+        let origin = self.labels.origin.and_then(|name| entity.label_symbol(name));
         match origin {
             None => Origin::Kubelet,
             Some(_) if origin == self.labels.kubelet => Origin::Kubelet,
@@ -248,17 +197,13 @@ impl<'b> Work<'b, '_> {
         let labels = &self.labels;
         self.key.clear();
         self.key.push_str(self.batch.node().unwrap_or(""));
-        for part in [
-            label(self.batch, pod, labels.namespace_name),
-            label(self.batch, pod, labels.pod_name),
-        ] {
+        for part in [label(self.batch, pod, labels.namespace_name), label(self.batch, pod, labels.pod_name)] {
             self.key.push('/');
             self.key.push_str(part.unwrap_or(""));
         }
         if let Some(container) = container {
             self.key.push('/');
-            self.key
-                .push_str(label(self.batch, container, labels.container_name).unwrap_or(""));
+            self.key.push_str(label(self.batch, container, labels.container_name).unwrap_or(""));
         }
     }
 }

@@ -67,15 +67,9 @@ impl<'b> Reading<'b> {
 
     /// The entity's time: the first known of cpu, memory and network (15).
     fn time(&self) -> Option<i64> {
-        [
-            Output::CpuUsage,
-            Output::MemoryUsage,
-            Output::MemoryWorkingSet,
-            Output::PageFaults,
-            Output::NetworkRx,
-        ]
-        .into_iter()
-        .find_map(|output| self.point(output)?.measured_at())
+        [Output::CpuUsage, Output::MemoryUsage, Output::MemoryWorkingSet, Output::PageFaults, Output::NetworkRx]
+            .into_iter()
+            .find_map(|output| self.point(output)?.measured_at())
     }
 }
 
@@ -125,10 +119,7 @@ impl<'b> Work<'b, '_> {
         let (cycle, started_at) = (self.batch.cycle().number, entity.started_at().unwrap_or(0));
         let fallback = reading.time();
         let mut rates = [None; SLOTS];
-        if RATED
-            .iter()
-            .all(|&(counter, _)| reading.point(counter).is_none())
-        {
+        if RATED.iter().all(|&(counter, _)| reading.point(counter).is_none()) {
             return rates;
         }
         let mut known = self.rates.entity(&self.key, cycle, started_at);
@@ -149,12 +140,7 @@ impl<'b> Work<'b, '_> {
             };
             rates[slot] = Some(value);
             let metric = self.metrics.output(rate, self.edit);
-            self.additions.push(Addition {
-                entity,
-                metric,
-                value,
-                like: Some(point),
-            });
+            self.additions.push(Addition { entity, metric, value, like: Some(point) });
         }
         rates
     }

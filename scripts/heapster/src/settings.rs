@@ -25,22 +25,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            label_separator: ",".to_owned(),
-            ignore_labels: vec![],
-            store_labels: vec![],
-            extras: false,
-        }
+        Self { label_separator: ",".to_owned(), ignore_labels: vec![], store_labels: vec![], extras: false }
     }
 }
 
 impl Settings {
     /// Refuses a stored label without a name.
     pub fn check(&self) -> Result<(), Refusal> {
-        match self
-            .stored()
-            .find(|(new, old)| new.is_empty() || old.is_empty())
-        {
+        match self.stored().find(|(new, old)| new.is_empty() || old.is_empty()) {
             Some(_) => Err("`store-labels` holds an empty name; write `name` or `new=name`".into()),
             None => Ok(()),
         }
@@ -48,8 +40,6 @@ impl Settings {
 
     /// The stored labels: the new name, and the object's.
     pub fn stored(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.store_labels
-            .iter()
-            .map(|label| label.split_once('=').unwrap_or((label, label)))
+        self.store_labels.iter().map(|label| label.split_once('=').unwrap_or((label, label)))
     }
 }

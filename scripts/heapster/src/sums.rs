@@ -14,10 +14,7 @@ pub struct Sums {
 
 impl Default for Sums {
     fn default() -> Self {
-        Self {
-            known: [None; OUTPUTS],
-            other: Vec::new(),
-        }
+        Self { known: [None; OUTPUTS], other: Vec::new() }
     }
 }
 

@@ -64,25 +64,11 @@ fn a_node_reserves_what_its_running_pods_ask_for() {
     let rows = testing::process(&mut rule, &batch.build()).unwrap_or_default();
     let node = values(&rows, "node ");
     assert!(node.contains(&"cpu/request = 1000".to_owned()), "{node:?}");
-    assert!(
-        node.contains(&"cpu/node_reservation = 0.25".to_owned()),
-        "{node:?}"
-    );
-    assert!(
-        !node
-            .iter()
-            .any(|row| row.starts_with("cpu/node_utilization")),
-        "{node:?}"
-    );
-    assert!(
-        !rows.iter().any(|row| row.contains("gone")),
-        "a finished pod without stats is no entity"
-    );
+    assert!(node.contains(&"cpu/node_reservation = 0.25".to_owned()), "{node:?}");
+    assert!(!node.iter().any(|row| row.starts_with("cpu/node_utilization")), "{node:?}");
+    assert!(!rows.iter().any(|row| row.contains("gone")), "a finished pod without stats is no entity");
     let totals = testing::finish(&mut rule, 1).unwrap_or_default();
-    assert!(
-        totals.contains(&"cluster {type=cluster} cpu/request = 1000".to_owned()),
-        "{totals:?}"
-    );
+    assert!(totals.contains(&"cluster {type=cluster} cpu/request = 1000".to_owned()), "{totals:?}");
 }
 
 #[test]
@@ -94,36 +80,17 @@ fn a_pods_rate_is_the_sum_of_its_containers_unless_it_has_its_own() {
         let mut batch = testing::batch("n").cycle(cycle as u64);
         batch = pod(batch, "a", "both", "Running");
         batch = container(batch, "a", "both").point("cpu/usage", &[], at, Value::Int(used));
-        batch =
-            pod(batch, "b", "both", "Running").point("cpu/usage", &[], at, Value::Int(2 * used));
+        batch = pod(batch, "b", "both", "Running").point("cpu/usage", &[], at, Value::Int(2 * used));
         batch = container(batch, "b", "both").point("cpu/usage", &[], at, Value::Int(used));
         last = testing::process(&mut rule, &batch.build()).unwrap_or_default();
         let _ = testing::finish(&mut rule, cycle as u64);
     }
-    let rates: Vec<_> = last
-        .iter()
-        .filter(|row| row.contains("cpu/usage_rate"))
-        .cloned()
-        .collect();
+    let rates: Vec<_> = last.iter().filter(|row| row.contains("cpu/usage_rate")).cloned().collect();
     let rates: Vec<_> = rates
         .iter()
-        .map(|row| {
-            (
-                row.contains("pod_name=a"),
-                row.starts_with("pod "),
-                row.rsplit(' ').next().unwrap_or(""),
-            )
-        })
+        .map(|row| (row.contains("pod_name=a"), row.starts_with("pod "), row.rsplit(' ').next().unwrap_or("")))
         .collect();
-    assert_eq!(
-        rates,
-        [
-            (true, true, "100"),
-            (true, false, "100"),
-            (false, true, "200"),
-            (false, false, "100")
-        ]
-    );
+    assert_eq!(rates, [(true, true, "100"), (true, false, "100"), (false, true, "200"), (false, false, "100")]);
 }
 
 #[test]
@@ -149,30 +116,22 @@ fn labels_are_joined_ignored_and_stored() {
         .int("memory/usage", 1)
         .build();
     let rows = testing::process(&mut rule(settings), &batch).unwrap_or_default();
-    assert!(
-        rows[0].contains("app=web") && rows[0].contains("labels=app:web;tier:front,level=front"),
-        "{rows:?}"
-    );
+    assert!(rows[0].contains("app=web") && rows[0].contains("labels=app:web;tier:front,level=front"), "{rows:?}");
 }
 
 #[test]
 fn what_heapster_had_no_name_for_goes_unless_asked_for() {
     let batch = || {
-        testing::batch("n")
-            .entity(Level::Node, &[("nodename", "n")])
-            .int("swap/usage", 1)
-            .point("network/rx", &[("interface", "eth0")], None, Value::Int(5))
+        testing::batch("n").entity(Level::Node, &[("nodename", "n")]).int("swap/usage", 1).point(
+            "network/rx",
+            &[("interface", "eth0")],
+            None,
+            Value::Int(5),
+        )
     };
-    let rows =
-        testing::process(&mut rule(Settings::default()), &batch().build()).unwrap_or_default();
+    let rows = testing::process(&mut rule(Settings::default()), &batch().build()).unwrap_or_default();
     assert_eq!(rows, Vec::<String>::new());
-    let extras = Settings {
-        extras: true,
-        ..Settings::default()
-    };
+    let extras = Settings { extras: true, ..Settings::default() };
     let rows = testing::process(&mut rule(extras), &batch().build()).unwrap_or_default();
-    assert_eq!(
-        values(&rows, "node"),
-        ["swap/usage = 1", "network/rx{interface=eth0} = 5"]
-    );
+    assert_eq!(values(&rows, "node"), ["swap/usage = 1", "network/rx{interface=eth0} = 5"]);
 }

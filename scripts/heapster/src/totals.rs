@@ -65,14 +65,10 @@ impl Totals {
         let metrics = SUMMED.map(|output| edit.metric(output.descriptor()));
         let mut cluster = Row::default();
         for (name, namespace) in std::mem::take(&mut self.namespaces) {
-            let labels = [
-                ("namespace_id", namespace.id.as_deref().unwrap_or("")),
-                ("namespace_name", &*name),
-                ("type", "ns"),
-            ];
+            let labels =
+                [("namespace_id", namespace.id.as_deref().unwrap_or("")), ("namespace_name", &*name), ("type", "ns")];
             let mut entity = edit.add_entity(Level::Namespace, &labels);
-            for ((sum, metric), total) in namespace.sums.into_iter().zip(metrics).zip(&mut cluster)
-            {
+            for ((sum, metric), total) in namespace.sums.into_iter().zip(metrics).zip(&mut cluster) {
                 add(total, sum);
                 if let Some(sum) = sum {
                     entity = entity.point(metric, sum);

@@ -22,10 +22,8 @@ mod tests {
 
     #[test]
     fn nothing_changes() {
-        let batch = millrace_sdk::testing::batch("n")
-            .entity(Level::Node, &[("nodename", "n")])
-            .int("cpu/usage", 1)
-            .build();
+        let batch =
+            millrace_sdk::testing::batch("n").entity(Level::Node, &[("nodename", "n")]).int("cpu/usage", 1).build();
         let rows = millrace_sdk::testing::process(&mut Noop, &batch);
         assert_eq!(rows, Ok(vec!["node {nodename=n} cpu/usage = 1".to_owned()]));
     }

@@ -29,11 +29,7 @@ impl Rule for Relabel {
         "properties":{"copy":{"type":"object","additionalProperties":{"type":"string"}}}}"#;
 
     fn configure(settings: Settings) -> Result<Self, Refusal> {
-        let copy = settings
-            .copy
-            .into_iter()
-            .map(|(to, from)| (to, format!("__label_{from}")))
-            .collect();
+        let copy = settings.copy.into_iter().map(|(to, from)| (to, format!("__label_{from}"))).collect();
         Ok(Self { copy })
     }
 
@@ -68,9 +64,7 @@ mod tests {
             .entity(Level::Pod, &[("pod_name", "bare")])
             .int("memory/usage", 4)
             .build();
-        let mut rule = Relabel {
-            copy: vec![("app".into(), "__label_app".into())],
-        };
+        let mut rule = Relabel { copy: vec![("app".into(), "__label_app".into())] };
         assert_eq!(
             testing::process(&mut rule, &batch),
             Ok(vec![

@@ -308,17 +308,20 @@ async fn restarts_show_in_the_api_and_in_the_counters() {
     let sim = Kubesim::builder().size(1, 5, 1).frozen_at(AT).configure(|config| config.restarts = 10.0);
     let sim = sim.start().await.unwrap();
     let client = client(&sim);
+    let mut counts = std::collections::BTreeSet::new();
     for _ in 0..40 {
         sim.advance(97);
         let pods = json(&client, format!("{}/api/v1/pods", sim.api_url())).await;
         let summary = json(&client, format!("{}/stats/summary", sim.kubelet_url(0))).await;
         for pod in pods["items"].as_array().unwrap() {
-            let shown = summary["pods"].as_array().unwrap().iter();
-            let shown = shown.filter(|shown| shown["podRef"]["uid"] == pod["metadata"]["uid"]).next_back().unwrap();
+            let mut shown = summary["pods"].as_array().unwrap().iter();
+            let shown = shown.find(|shown| shown["podRef"]["uid"] == pod["metadata"]["uid"]).unwrap();
             let status = &pod["status"]["containerStatuses"][0];
             assert_eq!(status["state"]["running"]["startedAt"], shown["containers"][0]["startTime"]);
+            counts.insert(status["restartCount"].as_i64().unwrap());
         }
     }
+    assert!(counts.len() > 5, "{counts:?}");
 }
 
 /// What a client sees of a failure.
