@@ -31,17 +31,17 @@ pub struct EditStats {
 /// The untouched batch and what is wrong with the edit.
 pub fn apply(
     batch: Batch,
-    edit: Edit,
+    edit: &Edit,
     bounds: &EditBounds,
     types: &TypeRegistry,
 ) -> Result<(Batch, EditStats), Box<(Batch, EditError)>> {
-    if let Err(error) = check(&batch, &edit, bounds, types) {
+    if let Err(error) = check(&batch, edit, bounds, types) {
         return Err(Box::new((batch, error)));
     }
     if edit.is_empty() {
         return Ok((batch, EditStats::default()));
     }
-    Ok(apply_checked(batch, &edit))
+    Ok(apply_checked(batch, edit))
 }
 
 fn apply_checked(mut batch: Batch, edit: &Edit) -> (Batch, EditStats) {
@@ -334,7 +334,7 @@ mod tests {
         rows
     }
 
-    fn applied(edit: Edit) -> Result<(Vec<String>, EditStats), EditError> {
+    fn applied(edit: &Edit) -> Result<(Vec<String>, EditStats), EditError> {
         let batch = sample();
         let bounds = EditBounds::for_batch(&batch);
         match apply(batch, edit, &bounds, &TypeRegistry::default()) {
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn an_empty_edit_keeps_all_but_what_is_private() {
-        let (rows, stats) = applied(Edit::default()).unwrap();
+        let (rows, stats) = applied(&Edit::default()).unwrap();
         assert_eq!(rows, ["pod_name=a memory/usage=1", "pod_name=b memory/usage=2"]);
         assert_eq!(stats, EditStats::default());
     }
@@ -356,11 +356,11 @@ mod tests {
     #[test]
     fn masks_drop_entities_and_points() {
         let edit = Edit { keep_entities: vec![0, 1], ..Edit::default() };
-        let (rows, stats) = applied(edit).unwrap();
+        let (rows, stats) = applied(&edit).unwrap();
         assert_eq!(rows, ["pod_name=b memory/usage=2"]);
         assert_eq!((stats.dropped_entities, stats.dropped_points), (1, 2));
         let edit = Edit { keep_points: vec![0, 1, 1, 1], ..Edit::default() };
-        assert_eq!(applied(edit).unwrap().0, ["pod_name=b memory/usage=2"]);
+        assert_eq!(applied(&edit).unwrap().0, ["pod_name=b memory/usage=2"]);
     }
 
     #[test]
@@ -368,7 +368,7 @@ mod tests {
         let batch = sample();
         let (pod, a) = (batch.symbols.find("pod_name").unwrap(), batch.symbols.find("a").unwrap());
         let edit = Edit { relabel_entity: vec![1], relabel_name: vec![pod], relabel_value: vec![a], ..Edit::default() };
-        let (rows, stats) = applied(edit).unwrap();
+        let (rows, stats) = applied(&edit).unwrap();
         assert_eq!(rows, ["pod_name=a memory/usage=3"]);
         assert_eq!((stats.relabelled, stats.merged_points), (1, 2));
     }
@@ -394,7 +394,7 @@ mod tests {
         edit.new_entities.label_values = vec![symbols + 1];
         edit.new_entities.point_ends = vec![1];
         edit.new_points.push(metrics, 0, 0, 8);
-        let (rows, stats) = applied(edit).unwrap();
+        let (rows, stats) = applied(&edit).unwrap();
         assert_eq!(
             rows,
             ["pod_name=a memory/usage=11", "pod_name=a rate=7", "pod_name=b memory/usage=2", "x=x rate=8"]
@@ -402,9 +402,11 @@ mod tests {
         assert_eq!((stats.added_points, stats.added_entities, stats.merged_points), (3, 1, 1));
     }
 
+    type Spoilt = (&'static str, fn(&mut Edit));
+
     #[test]
     fn every_wrong_column_is_refused_and_the_batch_kept() {
-        let wrong: &[(&str, fn(&mut Edit))] = &[
+        let wrong: &[Spoilt] = &[
             ("short entity mask", |edit| edit.keep_entities = vec![1]),
             ("long point mask", |edit| edit.keep_points = vec![1; 99]),
             ("relabelled entity past the end", |edit| {
@@ -460,7 +462,7 @@ mod tests {
         for (name, spoil) in wrong {
             let mut edit = Edit::default();
             spoil(&mut edit);
-            assert!(applied(edit).is_err(), "{name}");
+            assert!(applied(&edit).is_err(), "{name}");
         }
     }
 }

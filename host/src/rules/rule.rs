@@ -102,7 +102,7 @@ impl Rule {
         self.stats.process_ns += nanos(started);
         let bounds = EditBounds::for_batch(&batch);
         let fault = match answer {
-            Ok(edit) => match self.apply(batch, edit, &bounds, types) {
+            Ok(edit) => match self.apply(batch, &edit, &bounds, types) {
                 Ok(batch) => return Some(batch),
                 Err(refused) => {
                     let (untouched, error) = *refused;
@@ -126,7 +126,7 @@ impl Rule {
         self.stats.finish_ns += nanos(started);
         let totals = answer.and_then(|edit| {
             let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
-            self.apply(empty, edit, &EditBounds::for_totals(), types).map_err(|refused| refused.1.into())
+            self.apply(empty, &edit, &EditBounds::for_totals(), types).map_err(|refused| refused.1.into())
         });
         match totals {
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
@@ -192,7 +192,7 @@ impl Rule {
     fn apply(
         &mut self,
         batch: Batch,
-        edit: Edit,
+        edit: &Edit,
         bounds: &EditBounds,
         types: &TypeRegistry,
     ) -> Result<Batch, Box<(Batch, EditError)>> {
