@@ -5,7 +5,7 @@ use millrace_sdk::prelude::*;
 use crate::Work;
 use crate::labels::label;
 use crate::metrics::Output;
-use crate::reading::rate_outputs;
+use crate::reading::{Amounts, rate_outputs};
 use crate::sums::Sums;
 
 /// The outputs of one resource of a node.
@@ -34,6 +34,12 @@ const EPHEMERAL: Columns = Columns {
     utilization: Output::EphemeralNodeUtilization,
     reservation: Output::EphemeralNodeReservation,
 };
+
+/// What a node has of one resource, in the resource's unit.
+struct Offer {
+    capacity: Option<i64>,
+    allocatable: Option<i64>,
+}
 
 impl<'b> Work<'b, '_> {
     /// The node itself; `requests` are the sums over its pods.
@@ -64,40 +70,27 @@ impl<'b> Work<'b, '_> {
 
         let cpu_rate =
             rate_outputs().zip(rates).find_map(|(output, rate)| rate.filter(|_| output == Output::CpuUsageRate));
-        let (capacity, allocatable) = (reading.first, reading.second);
         let request = |output| requests.int(output).unwrap_or(0) as f64;
-        self.shares(
-            node,
-            &CPU,
-            capacity.cpu,
-            allocatable.cpu,
-            cpu_rate.map(Value::as_f64),
-            request(Output::CpuRequest),
-        );
+        let offer =
+            |of: fn(&Amounts) -> Option<i64>| Offer { capacity: of(&reading.first), allocatable: of(&reading.second) };
+        let cpu = cpu_rate.map(Value::as_f64);
+        self.shares(node, &CPU, &offer(|amounts| amounts.cpu), cpu, request(Output::CpuRequest));
         let memory = reading.int(Output::MemoryUsage).map(|bytes| bytes as f64);
-        self.shares(node, &MEMORY, capacity.memory, allocatable.memory, memory, request(Output::MemoryRequest));
-        if let (Some(_), Some(_)) = (capacity.ephemeral, allocatable.ephemeral) {
+        self.shares(node, &MEMORY, &offer(|amounts| amounts.memory), memory, request(Output::MemoryRequest));
+        let ephemeral = offer(|amounts| amounts.ephemeral);
+        if ephemeral.capacity.is_some() && ephemeral.allocatable.is_some() {
             let used = reading.root_used.map(|bytes| bytes as f64);
-            let asked = request(Output::EphemeralRequest);
-            self.shares(node, &EPHEMERAL, capacity.ephemeral, allocatable.ephemeral, used, asked);
+            self.shares(node, &EPHEMERAL, &ephemeral, used, request(Output::EphemeralRequest));
         }
     }
 
     /// Capacity, allocatable, and the shares of what is allocatable. Utilisation is absent, not 0,
     /// until there is a usage (3); nothing is divided by 0.
-    fn shares(
-        &mut self,
-        node: Entity<'b>,
-        columns: &Columns,
-        capacity: Option<i64>,
-        allocatable: Option<i64>,
-        used: Option<f64>,
-        requested: f64,
-    ) {
-        if let Some(capacity) = capacity {
+    fn shares(&mut self, node: Entity<'b>, columns: &Columns, offer: &Offer, used: Option<f64>, requested: f64) {
+        if let Some(capacity) = offer.capacity {
             self.add(node, columns.capacity, capacity as f64);
         }
-        let Some(allocatable) = allocatable.map(|amount| amount as f64) else {
+        let Some(allocatable) = offer.allocatable.map(|amount| amount as f64) else {
             return;
         };
         self.add(node, columns.allocatable, allocatable);
