@@ -12,7 +12,7 @@ wasmtime::component::bindgen!({
 });
 
 pub(super) use exports::millrace::rule::rule as guest;
-pub(super) use millrace::rule::host;
+pub(super) use self::millrace::rule::host;
 
 impl From<&batch::Cycle> for guest::Cycle {
     fn from(cycle: &batch::Cycle) -> Self {
