@@ -18,12 +18,13 @@ use crate::config::{Config, SinkConfig};
 use crate::http;
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
-use crate::scrape::{ScrapeSetupError, Scraper};
+use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
 use crate::status::Board;
 use cycle::{Cycles, Parts};
+pub use live::Screen;
 
 /// How long queues may drain at the end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -31,14 +32,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to run, as far as it is no matter of the configuration.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Stop after this many cycles; `None` runs until stopped.
     pub cycles: Option<u64>,
     /// Begin the next cycle as soon as one is done.
     pub back_to_back: bool,
-    /// Show a table of the last cycle in the terminal.
-    pub live: bool,
+    /// Show a table of the last cycle here.
+    pub live: Option<Screen>,
 }
 
 /// Why the process does not start, or ends.
@@ -82,6 +83,8 @@ fn join(problems: &[Problem]) -> String {
 /// [`AppError`] if something keeps it from starting.
 pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()>) -> Result<(), AppError> {
     let types = Arc::new(TypeRegistry::default());
+    // Before any rule or kubelet names a metric.
+    names::reserve(&types).map_err(|conflict| AppError::System(conflict.to_string()))?;
     let chain = load_rules(&config, &types).await?;
     let connected = connect(&config.source.api).await?;
     let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
@@ -100,7 +103,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let inventory = Arc::new(Inventory::start(connected.client, facts));
     board.watch(inventory.clone());
 
-    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), options.live)
+    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), options.live.is_some())
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     let cycles = Cycles::new(Parts {
         inventory,
@@ -112,9 +115,13 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
         back_to_back: options.back_to_back,
     });
     tokio::select! {
-        () = stop => info!("stopping"),
-        ended = drive(cycles, options, &board, &sinks, &address) => ended?,
+        () = stop => {}
+        ended = drive(cycles, &options, &board, &sinks, &address) => ended?,
     }
+    if let Some(screen) = &options.live {
+        screen.close();
+    }
+    info!("stopping: the sinks get what is still queued");
     // The chain ends when nothing feeds it any more; what it still holds goes to the sinks.
     let _ = tokio::task::spawn_blocking(move || chain_thread.join()).await;
     drain(&sinks).await;
@@ -139,11 +146,7 @@ async fn load_rules(config: &Config, types: &Arc<TypeRegistry>) -> Result<Chain,
         let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
         Chain::start(&engine, &set, types).map_err(AppError::Rules)
     });
-    let chain = loading.await.map_err(|error| AppError::System(error.to_string()))??;
-    for rule in chain.rules() {
-        info!(rule = rule.name(), version = rule.description().version, "rule loaded");
-    }
-    Ok(chain)
+    loading.await.map_err(|error| AppError::System(error.to_string()))?
 }
 
 /// The one place where a kind of sink meets its type.
@@ -165,26 +168,26 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
 /// Cycle after cycle.
 async fn drive(
     mut cycles: Cycles,
-    options: Options,
+    options: &Options,
     board: &Board,
     sinks: &[SinkHandle],
     address: &str,
 ) -> Result<(), AppError> {
     wait_for_lists(&cycles).await;
     let mut clock = clock::Clock::new(cycles.resolution, options.back_to_back);
-    let mut left = options.cycles;
-    while left != Some(0) {
+    let mut done = 0;
+    while options.cycles.is_none_or(|wanted| done < wanted) {
         let (tick, wait) = clock.next(clock::now());
-        if left == options.cycles && wait > Duration::from_secs(2) {
+        if done == 0 && wait > Duration::from_secs(2) {
             info!(seconds = wait.as_secs(), "the first cycle begins at the next multiple of the resolution");
         }
         tokio::time::sleep(wait).await;
-        let done = cycles.run(tick).await.map_err(|error| AppError::System(error.to_string()))?;
-        if options.live {
+        let outcome = cycles.run(tick).await.map_err(|error| AppError::System(error.to_string()))?;
+        if let Some(screen) = &options.live {
             let ledgers: Vec<_> = sinks.iter().map(SinkHandle::ledger).collect();
-            live::show(&done, &board.snapshot(), &ledgers, address);
+            screen.show(&outcome, &board.snapshot(), &ledgers, address);
         }
-        left = left.map(|left| left - 1);
+        done += 1;
     }
     Ok(())
 }

@@ -4,14 +4,16 @@
 //! complete command line; clap gets the rest.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use crate::app::{Options, Screen};
 use crate::config::flags::{self, Given};
 use crate::config::{self, Config, Inputs, Loaded, Outside};
 
@@ -125,16 +127,12 @@ pub fn main() -> ExitCode {
 
 /// Reads the configuration and hands it to `run`.
 fn start(args: RunArgs, given: Vec<Given>) -> ExitCode {
-    let options = run::RunOptions {
-        cycles: args.cycles,
-        back_to_back: args.back_to_back,
-        live: args.live,
-        log_json: args.log_format == LogFormat::Json,
-    };
+    let options =
+        Options { cycles: args.cycles, back_to_back: args.back_to_back, live: args.live.then(Screen::default) };
     let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real()) else {
         return ExitCode::from(EXIT_CONFIG);
     };
-    start_logging(options.log_json);
+    start_logging(args.log_format, options.live.clone());
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -153,12 +151,18 @@ fn load(inputs: &Inputs, outside: &Outside) -> Option<Loaded> {
     }
 }
 
-/// Log lines go to standard error; `RUST_LOG` says which.
-fn start_logging(json: bool) {
+/// Log lines go to standard error, or under the live table; `RUST_LOG` says which.
+fn start_logging(format: LogFormat, screen: Option<Screen>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Under the table lines are cut, and a cut would leave a colour on.
+    let colours = screen.is_none() && std::io::stderr().is_terminal();
+    let writer = screen.map_or_else(|| BoxMakeWriter::new(std::io::stderr), BoxMakeWriter::new);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
     // A second start in one process (a test) keeps the first one's.
-    let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.try_init() };
+    let _ = match format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.try_init(),
+    };
 }
 
 /// Takes Heapster's flags out and reads the rest.

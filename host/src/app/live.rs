@@ -1,7 +1,11 @@
-//! The table that `--live` shows in the terminal after each cycle.
+//! The table that `--live` shows in the terminal after each cycle, with the last log lines under it.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::cycle::Done;
 use crate::sinks::LedgerSnapshot;
@@ -10,13 +14,77 @@ use crate::status::Snapshot;
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Prints the table of a cycle. In a terminal it takes the place of the last one.
-pub fn show(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &str) {
-    let mut out = std::io::stdout().lock();
-    let clear = if out.is_terminal() { CLEAR } else { "" };
-    // A closed standard output is no reason to stop routing metrics.
-    let _ = write!(out, "{clear}{}", table(done, snapshot, sinks, address));
-    let _ = out.flush();
+/// Log lines shown under the table.
+const RECENT: usize = 6;
+/// Of one log line, characters: more would wrap, and push the table away.
+const WIDTH: usize = 160;
+
+/// The table's place on standard output. While it is in a terminal the log is written under it, not
+/// through it.
+#[derive(Debug, Clone, Default)]
+pub struct Screen(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A table stands in a terminal.
+    shown: bool,
+    recent: VecDeque<String>,
+}
+
+impl Screen {
+    /// Prints the table of a cycle. In a terminal it takes the place of the last one.
+    pub(super) fn show(&self, done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &str) {
+        let mut text = table(done, snapshot, sinks, address);
+        let mut out = std::io::stdout().lock();
+        let mut state = self.state();
+        state.shown = out.is_terminal();
+        if state.shown {
+            text.insert_str(0, CLEAR);
+            text.push('\n');
+            text.extend(state.recent.iter().flat_map(|line| [line, "\n"]));
+        }
+        // A closed standard output is no reason to stop routing metrics.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// No table follows: log lines go to standard error again.
+    pub(super) fn close(&self) {
+        self.state().shown = false;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes whole log lines, as `tracing-subscriber` writes them.
+impl Write for Screen {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let mut state = self.state();
+        if !state.shown {
+            std::io::stderr().write_all(line)?;
+        }
+        // What has more lines than one begins with the most important.
+        let text = String::from_utf8_lossy(line);
+        let first = text.lines().next().unwrap_or_default();
+        state.recent.push_back(first.chars().take(WIDTH).collect());
+        if state.recent.len() > RECENT {
+            state.recent.pop_front();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Screen {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
 }
 
 fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &str) -> String {

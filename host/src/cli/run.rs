@@ -8,21 +8,8 @@ use tracing::{error, info};
 use crate::app::{self, Options};
 use crate::config::Config;
 
-/// How to run, as far as it is no matter of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunOptions {
-    /// Stop after this many cycles; `None` runs until stopped.
-    pub cycles: Option<u64>,
-    /// Begin the next cycle as soon as one is done.
-    pub back_to_back: bool,
-    /// Show a table of the last cycle in the terminal.
-    pub live: bool,
-    /// Log lines are JSON.
-    pub log_json: bool,
-}
-
 /// Runs until stopped. Logging has been started.
-pub fn run(config: Config, options: RunOptions) -> ExitCode {
+pub fn run(config: Config, options: Options) -> ExitCode {
     crate::tls::install_provider();
     info!("configuration is good\n{config}");
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -32,7 +19,6 @@ pub fn run(config: Config, options: RunOptions) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = Options { cycles: options.cycles, back_to_back: options.back_to_back, live: options.live };
     match runtime.block_on(app::run(config, options, stopped())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
@@ -43,7 +29,7 @@ pub fn run(config: Config, options: RunOptions) -> ExitCode {
     }
 }
 
-/// Resolves at SIGTERM, SIGINT (Ctrl-C) or SIGHUP of a closing terminal.
+/// Resolves at SIGTERM or SIGINT (Ctrl-C).
 async fn stopped() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -16,8 +16,6 @@ pub struct RulesConfig {
     pub dirs: Vec<PathBuf>,
     /// Directory of the bundled rules; `None` looks beside the binary.
     pub bundled: Option<PathBuf>,
-    /// Directory for compiled rules; `None` compiles at every start.
-    pub cache: Option<PathBuf>,
     /// Settings of the bundled heapster rule: `label-separator`, `ignore-labels`, `store-labels`, `extras`. Only what
     /// was given.
     pub heapster: Map<String, Value>,
@@ -29,7 +27,6 @@ pub fn from_toml(fields: Fields<'_>) -> RulesConfig {
     let mut config = RulesConfig {
         dirs: fields.strings("dir").unwrap_or_default().into_iter().map(PathBuf::from).collect(),
         bundled: fields.path_of("bundled"),
-        cache: fields.path_of("cache"),
         heapster: Map::new(),
     };
     if let Some(separator) = heapster.text("label-separator") {
@@ -90,10 +87,8 @@ impl RulesConfig {
             [one] => drop(table.insert("dir".to_owned(), text(one).into())),
             many => drop(table.insert("dir".to_owned(), many.iter().map(text).collect::<Vec<_>>().into())),
         }
-        for (key, path) in [("bundled", &self.bundled), ("cache", &self.cache)] {
-            if let Some(path) = path {
-                table.insert(key.to_owned(), text(path).into());
-            }
+        if let Some(path) = &self.bundled {
+            table.insert("bundled".to_owned(), text(path).into());
         }
         if let Some(settings) = toml::Value::try_from(&self.heapster).ok().filter(|_| !self.heapster.is_empty()) {
             table.insert("heapster".to_owned(), settings);

@@ -11,8 +11,8 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-pub(super) use exports::millrace::rule::rule as guest;
 pub(super) use self::millrace::rule::host;
+pub(super) use exports::millrace::rule::rule as guest;
 
 impl From<&batch::Cycle> for guest::Cycle {
     fn from(cycle: &batch::Cycle) -> Self {
