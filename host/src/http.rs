@@ -2,6 +2,7 @@
 
 mod metrics;
 mod ops;
+mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
