@@ -1,9 +1,12 @@
 //! What the real Heapster's log sink printed, what ours prints, and the list of differences that
 //! are allowed.
 
+pub mod influxdb;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use anyhow::Context as _;
 use serde::Deserialize;
 
 /// One metric set: an entity with its values as text.
@@ -139,14 +142,17 @@ fn parse_patch(line: &str) -> anyhow::Result<Patch> {
     let [batch, set, what, recorded, ours, because] = columns[..] else {
         anyhow::bail!("six columns belong in `{line}`");
     };
-    let because = because.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-    anyhow::ensure!(
-        because.iter().all(|number| (1..=18).contains(number)),
-        "no difference has such a number: `{line}`"
-    );
+    let because = numbers(because).with_context(|| format!("in `{line}`"))?;
     let (set, what) = (set.to_owned(), what.to_owned());
     let (recorded, ours) = (recorded.to_owned(), ours.to_owned());
     Ok(Patch { batch: batch.parse()?, set, what, recorded, ours, because })
+}
+
+/// The numbers in "Differences from Heapster" that a patch names.
+fn numbers(because: &str) -> anyhow::Result<Vec<u32>> {
+    let numbers = because.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+    anyhow::ensure!(numbers.iter().all(|number| (1..=18).contains(number)), "no difference has such a number");
+    Ok(numbers)
 }
 
 /// Every difference between a recorded batch and ours, but for `uptime`, whose value is the time
