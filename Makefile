@@ -4,10 +4,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint rules bench setup setup-build clean
+.PHONY: help run test lint rules bench bench-large setup setup-build clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: setup-build rules ## Start a simulated cluster and Millrace against it
 	@tools/run.sh
@@ -21,8 +21,11 @@ lint: ## Check format, lints and dependencies
 rules: ## Build the Wasm rules
 	@tools/rules.sh
 
-bench: setup-build rules ## Measure rules and whole cycles
+bench: setup rules ## Measure rules and whole cycles
 	@tools/bench.sh
+
+bench-large: setup rules ## Measure large clusters and every sink
+	@tools/bench.sh large
 
 setup: ## Install what building and testing need and is missing
 	@tools/setup.sh

@@ -5,6 +5,7 @@
 
 mod metrics;
 mod ops;
+mod process;
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::process;
 use crate::status::Board;
 
 /// Everything that is counted.
@@ -18,11 +19,19 @@ fn text(board: &Board) -> String {
     let mut page = Page::default();
     page.one("millrace_uptime_seconds", "gauge", "Since the process started.", board.uptime().as_secs());
     page.one("millrace_ready", "gauge", "Whether the last cycle delivered points.", u8::from(board.ready().is_ok()));
+    own(&mut page);
     cycles(&mut page, board);
     watches(&mut page, board);
     rules(&mut page, board);
     sinks(&mut page, board);
     page.0
+}
+
+fn own(page: &mut Page) {
+    let Some(usage) = process::usage() else { return };
+    page.one("process_cpu_seconds_total", "counter", "CPU time, user and system.", usage.cpu.as_secs_f64());
+    page.one("process_resident_memory_bytes", "gauge", "Memory now.", usage.resident);
+    page.one("process_resident_memory_max_bytes", "gauge", "The most memory so far.", usage.peak);
 }
 
 fn cycles(page: &mut Page, board: &Board) {
@@ -52,6 +61,17 @@ fn cycles(page: &mut Page, board: &Board) {
         page.one("millrace_nodes_asked", "gauge", "Nodes asked in the last cycle.", cycle.nodes_asked);
         page.one("millrace_nodes_answered", "gauge", "Nodes that answered in it.", cycle.nodes_answered);
         page.one("millrace_cycle_seconds", "gauge", "How long it took.", cycle.stages.total_ms / 1e3);
+        page.head("millrace_stage_seconds", "gauge", "Its stages; decode and rules are added up over all nodes.");
+        let stages = &cycle.stages;
+        for (stage, ms) in [
+            ("scrape", stages.scrape_ms),
+            ("decode", stages.decode_ms),
+            ("rules", stages.rules_ms),
+            ("finish", stages.finish_ms),
+            ("tail", stages.tail_ms),
+        ] {
+            page.row("millrace_stage_seconds", &[("stage", stage)], ms / 1e3);
+        }
     }
 }
 
@@ -126,6 +146,11 @@ fn sinks(page: &mut Page, board: &Board) {
         for (reason, count) in &ledger.dropped {
             page.row("millrace_sink_points_dropped_total", &[("sink", &ledger.sink), ("reason", reason)], count);
         }
+    }
+    page.head("millrace_sink_encode_seconds_total", "counter", "Time in encoding and compressing.");
+    for ledger in &ledgers {
+        let seconds = ledger.encode_ns as f64 / 1e9;
+        page.row("millrace_sink_encode_seconds_total", &[("sink", &ledger.sink)], seconds);
     }
     page.head("millrace_sink_points_queued", "gauge", "Points that wait.");
     for ledger in &ledgers {

@@ -129,6 +129,8 @@ pub struct Ledger {
     pub dropped: Dropped,
     /// Requests.
     pub attempts: Attempts,
+    /// Time spent on encoding and compressing, ns.
+    pub encode_ns: u64,
     /// The last failure, if there ever was one.
     pub last_error: Option<LastError>,
     /// When the server last took something, RFC 3339.
@@ -173,6 +175,8 @@ pub struct LedgerSnapshot {
     pub failing: bool,
     /// Requests by outcome.
     pub attempts: Attempts,
+    /// Time spent on encoding and compressing, ns.
+    pub encode_ns: u64,
     /// The last failure, if there ever was one.
     pub last_error: Option<LastError>,
     /// When the server last took something, RFC 3339.

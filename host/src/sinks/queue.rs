@@ -233,6 +233,7 @@ impl Queue {
             in_flight: self.in_flight.len() as u64,
             failing: self.failing,
             attempts: ledger.attempts,
+            encode_ns: ledger.encode_ns,
             last_error: ledger.last_error.clone(),
             last_written_at: ledger.last_written_at.clone(),
         }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::sinks::Published;
 use crate::sinks::chunk::{Chunk, Chunker};
@@ -31,6 +32,7 @@ fn drain_intake(shared: &Shared, chunker: &mut Chunker) {
     loop {
         // A guard in a `while let` would be held for the whole turn.
         let next = shared.queue().next_intake();
+        let began = Instant::now();
         let dropped = match next {
             Some(Intake::Batch(published)) => encode(shared, chunker, &published),
             Some(Intake::Flush) => {
@@ -41,7 +43,11 @@ fn drain_intake(shared: &Shared, chunker: &mut Chunker) {
         };
         let closed = chunker.take_closed();
         let chunks: Vec<Chunk> = closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref())).collect();
-        shared.queue().encoded(chunks, &dropped, chunker.size_bytes());
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut queue = shared.queue();
+        queue.ledger.encode_ns += took;
+        queue.encoded(chunks, &dropped, chunker.size_bytes());
+        drop(queue);
         shared.chunks_ready.notify_one();
         shared.settled.notify_waiters();
     }

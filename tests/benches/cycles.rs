@@ -1,0 +1,200 @@
+//! What a cycle costs: the release binary as a process of its own against a simulated cluster.
+//!
+//! `cargo bench --bench cycles -- --help` lists what can be varied. The first cycle has no rates
+//! and warms up; it is not counted.
+
+#![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
+
+mod meter;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use clap::{Parser, ValueEnum};
+use millrace_tests::fixtures::influxd::Influxd;
+use millrace_tests::fixtures::ports;
+use millrace_tests::fixtures::process::{self, Process, Signal};
+
+use meter::{Meter, Sample};
+
+/// Measure whole cycles of `millrace run`.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Sizes of the cluster, nodes
+    #[arg(long, value_delimiter = ',', default_value = "100")]
+    nodes: Vec<usize>,
+    /// Pods on each node
+    #[arg(long, default_value_t = 30)]
+    pods: usize,
+    /// Containers in each pod
+    #[arg(long, default_value_t = 2)]
+    containers: usize,
+    /// Sinks, each measured on its own
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
+    sink: Vec<Sink>,
+    /// Ask the kubelets by HTTPS
+    #[arg(long)]
+    https: bool,
+    /// Cycles that are counted
+    #[arg(long, default_value_t = 6)]
+    cycles: u64,
+    /// Percent of the pods replaced every minute
+    #[arg(long, default_value_t = 0.0)]
+    churn: f64,
+    /// Seconds between two cycles [default: 5, more above 1,000 nodes]
+    #[arg(long)]
+    resolution: Option<usize>,
+    /// Shape of the kubelets' answers; 1.25 is what Heapster was measured with
+    #[arg(long, default_value = "1.25")]
+    shape: String,
+    /// Another millrace to measure
+    #[arg(long)]
+    binary: Option<std::path::PathBuf>,
+    /// `cargo bench` says so to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sink {
+    /// Rules only
+    None,
+    /// The log sink, into nowhere
+    Log,
+    /// A real influxd, plain text
+    Influxdb,
+    /// The same, compressed
+    InfluxdbGzip,
+    /// One line an entity and group, plain text
+    InfluxdbFields,
+    /// The same, compressed
+    InfluxdbFieldsGzip,
+}
+
+impl Sink {
+    fn toml(self, url: &str) -> String {
+        let (fields, gzip) = match self {
+            Self::None => return String::new(),
+            Self::Log => return "[[sink]]\ntype = \"log\"\n".to_owned(),
+            Self::Influxdb => (false, false),
+            Self::InfluxdbGzip => (false, true),
+            Self::InfluxdbFields => (true, false),
+            Self::InfluxdbFieldsGzip => (true, true),
+        };
+        format!(
+            "[[sink]]\ntype = \"influxdb\"\nurl = \"{url}\"\nwith-fields = {fields}\ngzip = {gzip}\nqueue = \"1GiB\"\n"
+        )
+    }
+
+    fn needs_influxd(self) -> bool {
+        !matches!(self, Self::None | Self::Log)
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    millrace::tls::install_provider();
+    println!("{}", Sample::heading());
+    for &nodes in &args.nodes {
+        for &sink in &args.sink {
+            let began = Instant::now();
+            let sample = measure(&args, nodes, sink)?;
+            let https = if args.https { " https" } else { "" };
+            let name = sink.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            println!(
+                "{}  ({:.0} s)",
+                sample.row(&format!("{nodes} nodes{https}, {name}"), nodes),
+                began.elapsed().as_secs_f64()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, nodes: usize, sink: Sink) -> anyhow::Result<Sample> {
+    let folder = tempfile::tempdir()?;
+    // The larger clusters are asked over up to four seconds, and take longer to work through.
+    let resolution = args.resolution.unwrap_or(5.max(nodes / 200));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let influxd = sink.needs_influxd().then(|| runtime.block_on(Influxd::start()));
+    let cluster = Cluster::start(args, nodes, resolution, folder.path())?;
+    let [port] = ports::free();
+    let url = influxd.as_ref().map(Influxd::url).unwrap_or_default();
+    let path = folder.path().join("millrace.toml");
+    let http = format!("resolution = \"{resolution}s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
+    std::fs::write(&path, http + &cluster.source(args.https) + &sink.toml(&url))?;
+
+    let binary = args.binary.clone().unwrap_or_else(|| process::binary("millrace", "millrace"));
+    let mut meter = Meter::start(&binary, &path, port, cluster.process.id())?;
+    let mut cycles = Vec::new();
+    for number in 1..=args.cycles + 1 {
+        let cycle = meter.cycle(Duration::from_secs(60 + 3 * resolution as u64))?;
+        ensure!(cycle.answered == nodes, "cycle {number}: {} of {nodes} nodes answered", cycle.answered);
+        if number > 1 {
+            cycles.push(cycle);
+        }
+    }
+    let peak = meter.stop()?;
+    cluster.process.stop(Signal::Terminate, Duration::from_secs(30));
+    Ok(Sample::new(cycles, peak))
+}
+
+/// A simulated cluster as a process of its own, and what it says of itself.
+struct Cluster {
+    process: Process,
+    ready: serde_json::Value,
+}
+
+impl Cluster {
+    fn start(args: &Args, nodes: usize, resolution: usize, folder: &Path) -> anyhow::Result<Self> {
+        let file = folder.join("ready.json");
+        let mut command = vec![format!("--ready-file={}", file.display()), format!("--shape={}", args.shape)];
+        for (flag, value) in [
+            ("nodes", nodes),
+            ("pods", args.pods),
+            ("containers", args.containers),
+            // Every cycle finds new samples, as at a minute's resolution with real kubelets.
+            ("resolution", resolution.min(5)),
+        ] {
+            command.push(format!("--{flag}={value}"));
+        }
+        command.push(format!("--churn={}", args.churn));
+        if args.https {
+            command.push("--https".to_owned());
+        }
+        let mut process = Process::kubesim(command);
+        let until = Instant::now() + Duration::from_secs(120);
+        while !file.exists() {
+            ensure!(process.is_running() && Instant::now() < until, "the cluster does not start: {process:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ready = serde_json::from_slice(&std::fs::read(&file)?)?;
+        if let Some(token) = field(&ready, "token") {
+            std::fs::write(folder.join("token"), token)?;
+        }
+        Ok(Self { process, ready })
+    }
+
+    /// `[source]` for this cluster.
+    fn source(&self, https: bool) -> String {
+        let api = field(&self.ready, "api_url").unwrap_or_default();
+        let port = self.ready["kubelet_port"].as_u64().unwrap_or_default();
+        let (credentials, kubelet) = match field(&self.ready, "ca_file").filter(|_| https) {
+            None => (String::new(), String::new()),
+            Some(ca) => {
+                let token = Path::new(ca).with_file_name("token");
+                let ca = format!("certificate-authority = \"{ca}\"\n");
+                (format!("{ca}token-file = \"{}\"\n", token.display()), ca)
+            }
+        };
+        format!(
+            "[source.kubernetes]\napi-server = \"{api}\"\n{credentials}\
+             [source.kubernetes.kubelet]\nhttps = {https}\nport = {port}\n{kubelet}"
+        )
+    }
+}
+
+fn field<'a>(ready: &'a serde_json::Value, key: &str) -> Option<&'a str> {
+    ready[key].as_str()
+}
