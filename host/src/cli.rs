@@ -24,6 +24,9 @@ pub mod run;
 /// What `sysexits.h` calls EX_CONFIG: starting again will not help.
 pub const EXIT_CONFIG: u8 = 78;
 
+/// The client of the API server logs each failure that we log with its remedy.
+const DEFAULT_LINES: &str = "info,kube_client=off";
+
 const EXAMPLES: &str = "\
 Examples:
   millrace run --config /etc/millrace/millrace.toml
@@ -153,7 +156,7 @@ fn load(inputs: &Inputs, outside: &Outside) -> Option<Loaded> {
 
 /// Log lines go to standard error, or under the live table; `RUST_LOG` says which.
 fn start_logging(format: LogFormat, screen: Option<Screen>) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LINES));
     // Under the table lines are cut, and a cut would leave a colour on.
     let colours = screen.is_none() && std::io::stderr().is_terminal();
     let writer = screen.map_or_else(|| BoxMakeWriter::new(std::io::stderr), BoxMakeWriter::new);

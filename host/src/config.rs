@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Table;
 
 pub mod fields;
+mod files;
 pub mod flags;
 pub mod outside;
 pub mod problems;
@@ -120,6 +121,9 @@ pub fn load(inputs: &Inputs, outside: &Outside) -> Result<Loaded, Refused> {
     apply_flags(&mut config, &inputs.flags, outside, &problems);
     apply_options(&mut config, inputs, &problems);
     check_together(&config, &problems);
+    if outside.resolve_secrets {
+        files::check(&config, outside, &problems);
+    }
     problems.into_warnings().map(|warnings| Loaded { config, warnings })
 }
 

@@ -256,6 +256,13 @@ impl Board {
         if ended.elapsed() > bound {
             return Err(format!("the last cycle ended {} s ago", ended.elapsed().as_secs()));
         }
+        if let Some(rule) = current.0.rules.iter().find(|rule| rule.halted) {
+            let (name, kind) = (&rule.name, rule.stats.last_fault.as_ref().map_or("failed", |it| it.kind.as_str()));
+            return Err(format!(
+                "rule `{name}` failed ({kind}) and has halted the chain: mend or remove it, then restart; \
+                 /api/v1/status has its error"
+            ));
+        }
         if cycle.points_published == 0 {
             let (answered, asked) = (cycle.nodes_answered, cycle.nodes_asked);
             return Err(format!("the last cycle delivered no points; {answered} of {asked} nodes answered"));

@@ -10,6 +10,8 @@
     reason = "a fixture that can't start is a failed test"
 )]
 
+pub mod guests;
 pub mod influxd;
 pub mod ports;
 pub mod process;
+pub mod router;

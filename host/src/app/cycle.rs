@@ -15,8 +15,13 @@ use crate::kube::{Inventory, NodeFacts};
 use crate::scrape::{DecodeBounds, DecodeCounts, NodeAnswer, ScrapeFailure, Scraper, decode};
 use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, rfc3339};
 
-/// Failing nodes named in the log, a cycle. The status page names all.
-const NAMED_FAILURES: usize = 5;
+/// Nodes named in the log for each reason, a cycle. The status page names all.
+const NAMED_PER_REASON: usize = 3;
+/// A node that goes on failing for the same reason is mentioned again after so many cycles.
+const MENTIONED_EVERY: u64 = 10;
+
+/// The state of a node that answered.
+const OK: &str = "ok";
 
 /// What cycles need and keep.
 pub struct Cycles {
@@ -37,8 +42,26 @@ pub struct Cycles {
     /// Decoders at one time.
     pub decoders: Arc<Semaphore>,
     counters: Counters,
-    failing: HashMap<Arc<str>, u64>,
+    failing: HashMap<Arc<str>, Failing>,
     number: u64,
+}
+
+/// A node without points, over the cycles.
+#[derive(Debug, Clone, Copy, Default)]
+struct Failing {
+    /// Cycles in a row.
+    cycles: u64,
+    /// Why, in the last of them.
+    reason: &'static str,
+    /// Cycles in a row for this reason.
+    same: u64,
+}
+
+/// What the log says of a node in a cycle.
+enum News {
+    Fails,
+    /// After so many cycles.
+    Recovered(u64),
 }
 
 /// A cycle's outcome, for the table.
@@ -116,7 +139,7 @@ impl Cycles {
 
         let mut status = CycleStatus { number: cycle.number, nodes: answers.len(), ..CycleStatus::default() };
         let mut decoding = Duration::ZERO;
-        let mut nodes = Vec::with_capacity(answers.len());
+        let (mut nodes, mut news) = (Vec::with_capacity(answers.len()), Vec::new());
         for answer in answers {
             if let Ok((counts, took)) = &answer.outcome {
                 self.counters.decoded(counts);
@@ -124,8 +147,10 @@ impl Cycles {
                 status.nodes_answered += 1;
                 decoding += *took;
             }
-            nodes.push(self.judge(answer.node));
+            let node = self.judge(answer.node, &mut news);
+            nodes.push(node);
         }
+        tell(news);
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         self.failing.retain(|name, _| nodes.binary_search_by(|node| node.name.cmp(name)).is_ok());
         cycle.nodes_answered = u32::try_from(status.nodes_answered).unwrap_or(u32::MAX);
@@ -178,16 +203,23 @@ impl Cycles {
         if done.iter().any(|answer| matches!(answer.outcome, Err(Some(Ended)))) { Err(Ended) } else { Ok((done, last)) }
     }
 
-    /// Remembers for how long a node has been failing.
-    fn judge(&mut self, mut node: NodeStatus) -> NodeStatus {
+    /// Remembers for how long a node has been failing. A dead node is no news in every cycle.
+    fn judge(&mut self, mut node: NodeStatus, news: &mut Vec<(NodeStatus, News)>) -> NodeStatus {
         if node.error.is_none() {
-            self.failing.remove(&node.name);
+            if let Some(failed) = self.failing.remove(&node.name) {
+                news.push((node.clone(), News::Recovered(failed.cycles)));
+            }
             return node;
         }
         *self.counters.failures.entry(node.state).or_default() += 1;
-        let cycles = self.failing.entry(Arc::clone(&node.name)).or_default();
-        *cycles += 1;
-        node.failed_cycles = *cycles;
+        let failing = self.failing.entry(Arc::clone(&node.name)).or_default();
+        failing.cycles += 1;
+        failing.same = if failing.reason == node.state { failing.same + 1 } else { 1 };
+        failing.reason = node.state;
+        node.failed_cycles = failing.cycles;
+        if failing.same % MENTIONED_EVERY == 1 {
+            news.push((node.clone(), News::Fails));
+        }
         node
     }
 
@@ -204,7 +236,7 @@ impl Cycles {
         self.counters.cycles += 1;
         self.counters.points_published += report.points;
         self.counters.panics += report.panics;
-        log(&status, &nodes);
+        log(&status);
         self.board.publish(Snapshot {
             cycle: Some(status.clone()),
             counters: self.counters.clone(),
@@ -215,17 +247,28 @@ impl Cycles {
     }
 }
 
-fn log(status: &CycleStatus, nodes: &[NodeStatus]) {
-    // One line a failing node in its first cycle, then every tenth: a dead node is no news.
-    let news = nodes.iter().filter(|node| node.failed_cycles % 10 == 1);
-    for node in news.clone().take(NAMED_FAILURES) {
-        let error = node.error.as_deref().unwrap_or_default();
-        warn!(node = &*node.name, reason = node.state, error, cycles = node.failed_cycles, "node gave no points");
+/// A few nodes of every reason, and how many more there are.
+fn tell(mut news: Vec<(NodeStatus, News)>) {
+    news.sort_by(|(a, _), (b, _)| (a.state, &a.name).cmp(&(b.state, &b.name)));
+    for same in news.chunk_by(|(a, _), (b, _)| a.state == b.state) {
+        for (node, news) in same.iter().take(NAMED_PER_REASON) {
+            let (name, reason) = (&*node.name, node.state);
+            let error = node.error.as_deref().unwrap_or_default();
+            match *news {
+                News::Fails => warn!(node = name, reason, error, cycles = node.failed_cycles, "node gave no points"),
+                News::Recovered(cycles) => info!(node = name, cycles, "node gives points again"),
+            }
+        }
+        let (more, reason) = (same.len().saturating_sub(NAMED_PER_REASON), same[0].0.state);
+        if more > 0 && reason == OK {
+            info!(nodes = more, "more nodes give points again");
+        } else if more > 0 {
+            warn!(nodes = more, reason, "more nodes gave no points; /api/v1/status names them");
+        }
     }
-    let more = news.count().saturating_sub(NAMED_FAILURES);
-    if more > 0 {
-        warn!(nodes = more, "more nodes gave no points; /api/v1/status names them");
-    }
+}
+
+fn log(status: &CycleStatus) {
     info!(
         cycle = status.number,
         nodes = status.nodes_answered,
@@ -249,7 +292,7 @@ fn decode_and_feed(
     let name = Arc::clone(&answer.node.name);
     let mut node = NodeStatus {
         name,
-        state: "ok",
+        state: OK,
         error: None,
         failed_cycles: 0,
         took_ms: answer.took.as_secs_f64() * 1e3,

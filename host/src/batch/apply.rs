@@ -402,6 +402,27 @@ mod tests {
         assert_eq!((stats.added_points, stats.added_entities, stats.merged_points), (3, 1, 1));
     }
 
+    #[test]
+    fn a_refused_edit_takes_no_metric_name() {
+        let (batch, types) = (sample(), TypeRegistry::default());
+        let bounds = EditBounds::for_batch(&batch);
+        let (name, metric) = (batch.symbols.len() as u32, batch.metrics.len() as u32);
+        let mut edit = Edit { new_text: "rate".into(), new_text_ends: vec![4], ..Edit::default() };
+        (edit.new_metrics.name, edit.new_metrics.unit) = (vec![name], vec![name]);
+        (edit.new_metrics.kind, edit.new_metrics.value, edit.new_metrics.merge) = (vec![0], vec![1], vec![0]);
+        edit.added_entity = vec![0];
+        edit.added.push(metric, 0, 0, f64::NAN.to_bits());
+        assert!(apply(batch, &edit, &bounds, &types).is_err());
+        // As an integer it is another metric of the same name: free, since the float was refused.
+        edit.new_metrics.value = vec![0];
+        assert!(apply(sample(), &edit, &bounds, &types).is_ok());
+        edit.new_metrics.value = vec![1];
+        edit.added.bits = vec![0];
+        assert!(
+            matches!(apply(sample(), &edit, &bounds, &types), Err(refused) if matches!(refused.1, EditError::Type(_)))
+        );
+    }
+
     type Spoilt = (&'static str, fn(&mut Edit));
 
     #[test]

@@ -121,7 +121,8 @@ struct Sizes {
     entities: usize,
 }
 
-/// Checks `edit` against the batch it answers.
+/// Checks `edit` against the batch it answers. The value types of its metrics are remembered if
+/// nothing is wrong with it, and not otherwise.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -143,12 +144,17 @@ pub fn check(batch: &Batch, edit: &Edit, bounds: &EditBounds, types: &TypeRegist
     };
     let text = check_text(edit)?;
     check_masks(batch, edit)?;
-    check_metrics(batch, edit, &sizes, text, types)?;
+    check_metrics(edit, &sizes)?;
     check_label_sets(batch, edit, &sizes, text)?;
     check_relabelling(edit, &sizes)?;
     check_new_entities(batch, edit, &sizes, text)?;
     check_points("new-points", batch, edit, &edit.new_points, &sizes, text)?;
-    check_added(batch, edit, &sizes, text)
+    check_added(batch, edit, &sizes, text)?;
+    // Last: a refused edit leaves no trace.
+    let value = |row: usize| ValueType::from_byte(edit.new_metrics.value[row]);
+    let name = |row: usize| string(batch, edit, text, edit.new_metrics.name[row]);
+    types.check_all((0..edit.new_metrics.len()).filter_map(|row| Some((name(row), value(row)?))))?;
+    Ok(())
 }
 
 /// Labels of one new entity or label set, and label changes of one entity: names within one are
@@ -203,7 +209,7 @@ pub(super) fn string<'a>(batch: &'a Batch, edit: &'a Edit, text: &'a str, id: u3
     }
 }
 
-fn check_metrics(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str, types: &TypeRegistry) -> Result<(), EditError> {
+fn check_metrics(edit: &Edit, sizes: &Sizes) -> Result<(), EditError> {
     let new = &edit.new_metrics;
     for (column, rows) in [
         ("new-metrics.unit", new.unit.len()),
@@ -216,10 +222,9 @@ fn check_metrics(batch: &Batch, edit: &Edit, sizes: &Sizes, text: &str, types: &
     indexes("new-metrics.name", &new.name, sizes.symbols)?;
     indexes("new-metrics.unit", &new.unit, sizes.symbols)?;
     for row in 0..new.len() {
-        let value = ValueType::from_byte(new.value[row]).ok_or(EditError::Byte("new-metrics.value", new.value[row]))?;
+        ValueType::from_byte(new.value[row]).ok_or(EditError::Byte("new-metrics.value", new.value[row]))?;
         Kind::from_byte(new.kind[row]).ok_or(EditError::Byte("new-metrics.kind", new.kind[row]))?;
         Merge::from_byte(new.merge[row]).ok_or(EditError::Byte("new-metrics.merge", new.merge[row]))?;
-        types.check(string(batch, edit, text, new.name[row]), value)?;
     }
     Ok(())
 }

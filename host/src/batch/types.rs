@@ -124,16 +124,29 @@ impl TypeRegistry {
     /// # Errors
     /// [`TypeConflict`] if the name is known with another type, or if there are too many names.
     pub fn check(&self, name: &str, got: ValueType) -> Result<(), TypeConflict> {
+        self.check_all([(name, got)])
+    }
+
+    /// Remembers all of `metrics`, or none of them: what is refused takes no room from others.
+    ///
+    /// # Errors
+    /// [`TypeConflict`] if one of the names is known with another type, stands there with two
+    /// types, or is one too many.
+    pub fn check_all<'n>(&self, metrics: impl IntoIterator<Item = (&'n str, ValueType)>) -> Result<(), TypeConflict> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(name) {
-            Some(&had) if had == got => Ok(()),
-            Some(&had) => Err(TypeConflict::Changed { name: name.to_owned(), had, got }),
-            None if known.len() >= MAX_METRIC_NAMES => Err(TypeConflict::TooMany(MAX_METRIC_NAMES, name.to_owned())),
-            None => {
-                known.insert(name.into(), got);
-                Ok(())
+        let mut new: HashMap<&str, ValueType> = HashMap::new();
+        for (name, got) in metrics {
+            match known.get(name).or_else(|| new.get(name)) {
+                Some(&had) if had == got => {}
+                Some(&had) => return Err(TypeConflict::Changed { name: name.to_owned(), had, got }),
+                None if known.len() + new.len() >= MAX_METRIC_NAMES => {
+                    return Err(TypeConflict::TooMany(MAX_METRIC_NAMES, name.to_owned()));
+                }
+                None => drop(new.insert(name, got)),
             }
         }
+        known.extend(new.into_iter().map(|(name, value)| (name.into(), value)));
+        Ok(())
     }
 }
 
@@ -147,5 +160,18 @@ mod tests {
         assert_eq!(types.check("a", ValueType::Int), Ok(()));
         assert_eq!(types.check("a", ValueType::Int), Ok(()));
         assert!(types.check("a", ValueType::Float).is_err());
+    }
+
+    #[test]
+    fn of_what_is_refused_nothing_is_remembered() {
+        let types = TypeRegistry::default();
+        assert!(types.check_all([("a", ValueType::Int), ("b", ValueType::Int), ("a", ValueType::Float)]).is_err());
+        assert_eq!(types.check_all([("a", ValueType::Float), ("b", ValueType::Float)]), Ok(()));
+
+        let names: Vec<String> = (0..MAX_METRIC_NAMES).map(|number| format!("m{number}")).collect();
+        let all = names.iter().map(|name| (name.as_str(), ValueType::Int));
+        assert!(matches!(types.check_all(all.clone()), Err(TypeConflict::TooMany(..))));
+        assert_eq!(types.check_all(all.skip(2)), Ok(()));
+        assert!(types.check("m0", ValueType::Int).is_err());
     }
 }

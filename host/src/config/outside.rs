@@ -14,7 +14,8 @@ pub struct Outside {
     pub env: Lookup<str, Option<String>>,
     /// Text of a file, at most 1 MiB.
     pub read: Lookup<Path, std::io::Result<String>>,
-    /// False where secrets are only carried over (`convert`): their variables and files are not looked at.
+    /// False where the configuration is only carried over (`convert`): the secrets' variables and the files of credentials
+    /// are not looked at.
     pub resolve_secrets: bool,
 }
 

@@ -12,6 +12,7 @@ fn outside(file: &str) -> Outside {
         env: Box::new(|name| (name == "PW").then(|| "s3cret".to_owned())),
         read: Box::new(move |path| match path.to_str() {
             Some("/c.toml") => Ok(file.clone()),
+            Some("/kc") => Ok("a kubeconfig".to_owned()),
             _ => Err(Error::from(ErrorKind::NotFound)),
         }),
         resolve_secrets: true,

@@ -21,6 +21,7 @@ fn text(board: &Board) -> String {
     page.one("millrace_ready", "gauge", "Whether the last cycle delivered points.", u8::from(board.ready().is_ok()));
     own(&mut page);
     cycles(&mut page, board);
+    watches(&mut page, board);
     rules(&mut page, board);
     sinks(&mut page, board);
     page.0
@@ -45,6 +46,8 @@ fn cycles(page: &mut Page, board: &Board) {
         ("millrace_decode_over_range_total", "Values beyond i64, dropped.", counters.values_over_range),
         ("millrace_decode_malformed_total", "Values that were no numbers, dropped.", counters.values_malformed),
         ("millrace_decode_duplicates_total", "Pods and containers that stood twice.", counters.duplicates),
+        ("millrace_decode_nameless_total", "Pods and containers without a name, dropped.", counters.nameless),
+        ("millrace_decode_unknown_kind_total", "Custom metrics of an unknown type, dropped.", counters.unknown_kind),
         ("millrace_decode_type_conflicts_total", "Metrics with a second value type, dropped.", counters.type_conflicts),
         ("millrace_panics_total", "Batches lost by a defect of Millrace.", counters.panics),
     ] {
@@ -72,6 +75,23 @@ fn cycles(page: &mut Page, board: &Board) {
     }
 }
 
+fn watches(page: &mut Page, board: &Board) {
+    let Some(watches) = board.inventory() else { return };
+    let kinds = [("nodes", watches.nodes), ("pods", watches.pods), ("namespaces", watches.namespaces)];
+    page.head("millrace_watch_connected", "gauge", "Whether the API server's last answer was a good one.");
+    for (kind, watch) in &kinds {
+        page.row("millrace_watch_connected", &[("kind", kind)], u8::from(watch.connected));
+    }
+    page.head("millrace_watch_objects", "gauge", "Objects known; of pods those bound to a node.");
+    for (kind, watch) in &kinds {
+        page.row("millrace_watch_objects", &[("kind", kind)], watch.objects);
+    }
+    page.head("millrace_watch_errors_total", "counter", "Failed lists and watches of the API server.");
+    for (kind, watch) in &kinds {
+        page.row("millrace_watch_errors_total", &[("kind", kind)], watch.errors);
+    }
+}
+
 fn rules(page: &mut Page, board: &Board) {
     let snapshot = board.snapshot();
     page.head("millrace_rule_seconds_total", "counter", "Time in a rule's calls, with applying its edits.");
@@ -84,6 +104,24 @@ fn rules(page: &mut Page, board: &Board) {
         for (kind, count) in &rule.stats.faults {
             page.row("millrace_rule_failures_total", &[("rule", &rule.name), ("kind", kind.as_str())], count);
         }
+    }
+    page.head(
+        "millrace_rule_failed_batches_total",
+        "counter",
+        "Batches that a rule failed on, by what became of them.",
+    );
+    for rule in &snapshot.rules {
+        for (became, count) in [("passed", rule.stats.batches_passed), ("lost", rule.stats.batches_lost)] {
+            page.row("millrace_rule_failed_batches_total", &[("rule", &rule.name), ("became", became)], count);
+        }
+    }
+    page.head("millrace_rule_points_lost_total", "counter", "Points of the lost batches.");
+    for rule in &snapshot.rules {
+        page.row("millrace_rule_points_lost_total", &[("rule", &rule.name)], rule.stats.points_lost);
+    }
+    page.head("millrace_rule_halted", "gauge", "Whether every batch stops at a rule since it failed.");
+    for rule in &snapshot.rules {
+        page.row("millrace_rule_halted", &[("rule", &rule.name)], u8::from(rule.halted));
     }
     page.head("millrace_rule_counter_total", "counter", "Counters of the rules' own.");
     for rule in &snapshot.rules {

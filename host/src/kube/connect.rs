@@ -117,13 +117,16 @@ impl std::fmt::Debug for Connected {
 /// a server that does not answer is no error here.
 pub async fn connect(server: &ApiServer) -> Result<Connected, ConnectError> {
     crate::tls::install_provider();
-    let (config, credentials) = match server {
+    let (mut config, credentials) = match server {
         ApiServer::InCluster { host, insecure_tls } => in_cluster(host.as_ref(), *insecure_tls)?,
         ApiServer::Kubeconfig(path) => kubeconfig(path).await?,
         ApiServer::Url { url, insecure_tls, token_file, certificate_authority } => {
             plain(url, *insecure_tls, token_file.as_ref(), certificate_authority.as_ref())?
         }
     };
+    // Whoever asks tries again with waits of its own, counts every failure and shows it; here a 429
+    // or 503 would be asked again for up to a minute without a word.
+    config.default_retry = false;
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
     Ok(Connected { client, credentials })
 }

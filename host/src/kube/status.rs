@@ -73,6 +73,11 @@ impl Live {
         self.last().event = Some(SystemTime::now());
     }
 
+    /// A request succeeded.
+    pub(super) fn answered(&self) {
+        self.connected.store(true, Relaxed);
+    }
+
     pub(super) fn synced(&self) {
         self.synced.store(true, Relaxed);
     }

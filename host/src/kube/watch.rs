@@ -101,8 +101,14 @@ pub(super) async fn run<K: Kind, S: Shelf<K>>(
     live: std::sync::Arc<Live>,
     done: impl Fn() + Send + 'static,
 ) {
-    let mut watcher =
-        Watcher { client, shelf, live, backoff: Backoff::default(), kind: std::marker::PhantomData::<fn() -> K> };
+    let mut watcher = Watcher {
+        client,
+        shelf,
+        live,
+        backoff: Backoff::default(),
+        failing_since: None,
+        kind: std::marker::PhantomData::<fn() -> K>,
+    };
     let mut streaming = true;
     loop {
         watcher.live.list_begins();
@@ -112,6 +118,7 @@ pub(super) async fn run<K: Kind, S: Shelf<K>>(
             Ok((version, stream)) => {
                 watcher.shelf.listed();
                 watcher.live.heard();
+                watcher.answered();
                 watcher.live.synced();
                 debug!(kind = K::NAME, objects = watcher.shelf.len(), "list complete");
                 done();
@@ -136,6 +143,8 @@ struct Watcher<K, S> {
     shelf: S,
     live: std::sync::Arc<Live>,
     backoff: Backoff,
+    /// The first failure after the last answer.
+    failing_since: Option<Instant>,
     kind: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -147,7 +156,16 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
         // An outage of an hour is some hundred lines at a wait of at most 30 s.
         warn!(kind = K::NAME, %error, ?wait, "API server failed; keeping what is known");
         self.live.failed(error);
+        self.failing_since.get_or_insert_with(Instant::now);
         tokio::time::sleep(wait).await;
+    }
+
+    /// The API server does what it is asked; objects may follow much later.
+    fn answered(&mut self) {
+        self.live.answered();
+        if let Some(since) = self.failing_since.take() {
+            info!(kind = K::NAME, after = ?since.elapsed(), "API server answers again");
+        }
     }
 
     async fn open(&self, version: &str, streaming: bool) -> Result<Events<K>, Halt> {
@@ -233,7 +251,10 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
                 None => self.open(&version, false).await,
             };
             let halt = match events {
-                Ok(events) => self.read(events, &mut version).await,
+                Ok(events) => {
+                    self.answered();
+                    self.read(events, &mut version).await
+                }
                 Err(halt) => Some(halt),
             };
             match halt {

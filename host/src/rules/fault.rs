@@ -12,6 +12,9 @@ use crate::batch::EditError;
 /// Longest function name in a message, bytes.
 const PLACE_BYTES: usize = 200;
 
+/// The remedy where the code of a rule is wrong.
+const MEND: &str = "the rule is broken: mend it, or take its file away";
+
 /// Which of a rule's functions was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -43,7 +46,7 @@ impl std::fmt::Display for Call {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The rule's code stopped by itself: a panic, a wild pointer, a recursion without end.
-    #[error("`{call}` trapped: {trap}{}{}", in_place(place.as_deref()), in_words(said.as_deref()))]
+    #[error("`{call}` trapped: {trap}{}{}; {MEND}", in_place(place.as_deref()), in_words(said.as_deref()))]
     Trapped {
         /// Where.
         call: Call,
@@ -75,7 +78,7 @@ pub enum Fault {
         said: Option<String>,
     },
     /// The answer could not be read: pointers outside its memory, or more bytes than any edit may have.
-    #[error("the answer of `{call}` can't be read: {reason}")]
+    #[error("the answer of `{call}` can't be read: {reason}; {MEND}")]
     Unreadable {
         /// Where.
         call: Call,
@@ -101,10 +104,10 @@ pub enum Fault {
     #[error("gives up: {0}")]
     Fatal(String),
     /// The edit does not fit its batch.
-    #[error("answers an edit that does not fit its batch: {0}")]
+    #[error("answers an edit that does not fit its batch: {0}; {MEND}")]
     InvalidEdit(#[source] EditError),
     /// The edit adds more than it may.
-    #[error("answers an edit that is too big: {0}")]
+    #[error("answers an edit that is too big: {0}; let the rule add less, in more batches or in `finish`")]
     TooBig(#[source] EditError),
 }
 
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(
             fault.to_string(),
             "`process` trapped: wasm trap: wasm `unreachable` instruction executed in `sum`; \
-             the rule said: index out of bounds"
+             the rule said: index out of bounds; the rule is broken: mend it, or take its file away"
         );
     }
 

@@ -124,7 +124,9 @@ fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, Scrap
     let text = std::str::from_utf8(body).map_err(|error| ScrapeFailure::Body(format!("no UTF-8: {error}")))?;
     let summary: Summary<'_> = serde_json::from_str(text).map_err(|error| ScrapeFailure::Body(broken(text, &error)))?;
     if summary.node.is_none() && summary.pods.is_none() {
-        return Err(ScrapeFailure::Body("JSON, but no Summary: neither `node` nor `pods`".to_owned()));
+        return Err(ScrapeFailure::Body(
+            "JSON, but no Summary: neither `node` nor `pods`; is this the kubelet's port?".to_owned(),
+        ));
     }
     Ok(summary)
 }
@@ -133,15 +135,18 @@ fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, Scrap
 fn broken(text: &str, error: &serde_json::Error) -> String {
     let start = text.trim_start();
     if start.is_empty() {
-        return "an empty body".to_owned();
+        return "an empty body; look at the kubelet's log, or at the proxy before it".to_owned();
     }
     if start.starts_with('<') {
-        return "HTML instead of JSON: a proxy may have answered in the kubelet's place".to_owned();
+        return "HTML instead of JSON; a proxy may have answered in the kubelet's place".to_owned();
     }
     if error.is_eof() {
-        return format!("the JSON ends in the middle, after {} bytes", text.len());
+        return format!(
+            "the JSON ends in the middle, after {} bytes; look at the kubelet's log, or at the proxy before it",
+            text.len()
+        );
     }
-    error.to_string()
+    format!("{error}; no kubelet says this: look who listens at its address")
 }
 
 /// The node's own clock: its CPU's time, else its memory's, else the first time there is.

@@ -33,6 +33,16 @@ pub enum ScrapeFailure {
         /// What rustls says.
         reason: String,
     },
+    /// What answered is no TLS server.
+    #[error(
+        "TLS with {0}: what answers there speaks no TLS; set the kubelet `https = false` if it is plain HTTP, or the right `port`"
+    )]
+    NotTls(String),
+    /// What answered is no HTTP server.
+    #[error(
+        "no connection to {0}: what answers there speaks no plain HTTP; set the kubelet `https = true`, or the right `port`"
+    )]
+    NotHttp(String),
     /// 401.
     #[error(
         "401: the kubelet does not accept the token; it needs --authentication-token-webhook, and a token that the API server knows{0}"
@@ -102,8 +112,8 @@ impl ScrapeFailure {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Refused(_) => "refused",
-            Self::Connection { .. } => "connection",
-            Self::Tls { .. } => "tls",
+            Self::Connection { .. } | Self::NotHttp(_) => "connection",
+            Self::Tls { .. } | Self::NotTls(_) => "tls",
             Self::Unauthorized(_) => "401",
             Self::Forbidden(_) => "403",
             Self::NotFound(_) => "404",
@@ -141,7 +151,13 @@ impl ScrapeFailure {
     pub(super) fn of_request(error: &reqwest::Error, address: &str) -> Self {
         let address = address.to_owned();
         if let Some(tls) = find::<rustls::Error>(error) {
-            return Self::Tls { address, reason: tls.to_string() };
+            return match tls {
+                rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => Self::NotTls(address),
+                _ => Self::Tls { address, reason: tls.to_string() },
+            };
+        }
+        if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+            return Self::NotHttp(address);
         }
         if find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             return Self::Refused(address);

@@ -64,6 +64,8 @@ pub enum Failure {
     Decrease,
     /// A hundred thousand nested lists under an unknown key.
     Deep,
+    /// The same as the node's figures.
+    DeepValue,
     /// The kubelet's clock is that many seconds ahead (negative: behind).
     Skew(i64),
     /// The kubelet's clock began in 1970.
@@ -95,12 +97,12 @@ pub const KIT: &[(&str, &str)] = &[
     ("no-nano", "leaves out usageNanoCores"),
     ("u64-max, swap-underflow", "figures past every signed integer"),
     ("decrease", "counters fall by one at every answer"),
-    ("deep", "nests 100,000 lists"),
+    ("deep, deep-value", "nests 100,000 lists, in a field that nobody knows or where a value belongs"),
     ("skew:SECS, skew:epoch", "a clock that is off, or began in 1970"),
     ("not-ready, no-address", "what the API says of the node"),
 ];
 
-const PLAIN: [(&str, Failure); 27] = [
+const PLAIN: [(&str, Failure); 28] = [
     ("never", Failure::Never),
     ("never-body", Failure::NeverBody),
     ("401", Failure::Unauthorized),
@@ -127,6 +129,7 @@ const PLAIN: [(&str, Failure); 27] = [
     ("swap-underflow", Failure::SwapUnderflow),
     ("decrease", Failure::Decrease),
     ("deep", Failure::Deep),
+    ("deep-value", Failure::DeepValue),
     ("not-ready", Failure::NotReady),
 ];
 

@@ -19,7 +19,8 @@ pub(super) fn spoiled(failure: Failure, body: Vec<u8>, answers: u64) -> Vec<u8> 
         Failure::Truncated => truncated(body),
         Failure::Empty => Vec::new(),
         Failure::Html => PAGE_FROM_A_PROXY.into(),
-        Failure::Deep => deep(&body),
+        Failure::Deep => deep("bomb", &body),
+        Failure::DeepValue => deep("node", &body),
         _ => match (edit(failure, answers), serde_json::from_slice(&body)) {
             (Some(edit), Ok(mut tree)) => {
                 edit(&mut tree);
@@ -140,8 +141,9 @@ fn truncated(mut body: Vec<u8>) -> Vec<u8> {
     body
 }
 
-fn deep(body: &[u8]) -> Vec<u8> {
-    let mut out = b"{\"bomb\":".to_vec();
+/// Lists in lists under `key`, then the body as it was.
+fn deep(key: &str, body: &[u8]) -> Vec<u8> {
+    let mut out = format!("{{\"{key}\":").into_bytes();
     out.resize(out.len() + DEPTH, b'[');
     out.resize(out.len() + DEPTH, b']');
     out.push(b',');
