@@ -38,14 +38,21 @@ impl Metric {
 #[derive(Debug)]
 pub struct Batch {
     cycle: Cycle,
+    /// All columns but the text of the symbols.
     pub(crate) raw: wit::Batch,
+    /// That text, looked through for UTF-8 once and not at every use.
+    text: String,
     /// Names looked up before. Most rules ask for the same few, once an entity.
     asked: RefCell<Vec<(Box<str>, Option<Symbol>)>>,
 }
 
 impl Batch {
-    pub(crate) fn new(cycle: Cycle, raw: wit::Batch) -> Self {
-        Self { cycle, raw, asked: RefCell::default() }
+    pub(crate) fn new(cycle: Cycle, mut raw: wit::Batch) -> Self {
+        // The contract says UTF-8. From a host that breaks it, other bytes become question marks.
+        let text = String::from_utf8(std::mem::take(&mut raw.symbols.text)).unwrap_or_else(|broken| {
+            broken.into_bytes().into_iter().map(|byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect()
+        });
+        Self { cycle, raw, text, asked: RefCell::default() }
     }
 
     /// The cycle this batch belongs to.
@@ -112,9 +119,7 @@ impl Batch {
     /// The string of a symbol of this batch.
     #[must_use]
     pub fn text(&self, symbol: Symbol) -> &str {
-        let ends = &self.raw.symbols.ends;
-        let range = span(ends, symbol.0 as usize);
-        self.raw.symbols.text.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
+        self.text.get(span(&self.raw.symbols.ends, symbol.index())).unwrap_or("")
     }
 
     /// The metric of this name, if the batch has it.
@@ -149,7 +154,7 @@ impl Batch {
     }
 
     fn search(&self, string: &str) -> Option<Symbol> {
-        let (text, mut start) = (&self.raw.symbols.text, 0);
+        let (text, mut start) = (self.text.as_bytes(), 0);
         for (id, &end) in self.raw.symbols.ends.iter().enumerate() {
             // The length first: it tells nearly all others apart without touching the text.
             if (end - start) as usize == string.len() && &text[start as usize..end as usize] == string.as_bytes() {

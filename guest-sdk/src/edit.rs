@@ -170,6 +170,16 @@ impl Edit {
         self.label_sets as usize + sets.ends.len() - 1
     }
 
+    /// Makes room for this many points more that are added to entities of the batch.
+    pub fn reserve(&mut self, points: usize) {
+        let added = &mut self.raw.added;
+        self.raw.added_entity.reserve(points);
+        added.metric.reserve(points);
+        added.labels.reserve(points);
+        added.at.reserve(points);
+        added.bits.reserve(points);
+    }
+
     /// Adds a point to an entity of the batch.
     pub fn add(&mut self, entity: Entity<'_>, metric: Metric, value: impl Into<Value>) {
         self.add_row(entity, metric, 0, UNKNOWN_AT, value.into());

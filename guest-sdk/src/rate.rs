@@ -48,7 +48,11 @@ impl Change {
     /// The rate in thousandths, cut to an integer: nanoseconds of CPU become millicores.
     #[must_use]
     pub fn millis(self) -> i64 {
-        (i128::from(self.delta) * 1000 / i128::from(self.elapsed_ns)) as i64
+        match self.delta.checked_mul(1000) {
+            Some(thousandths) => thousandths / self.elapsed_ns,
+            // Wasm has no instructions for 128 bits, so this way is slow.
+            None => (i128::from(self.delta) * 1000 / i128::from(self.elapsed_ns)) as i64,
+        }
     }
 }
 

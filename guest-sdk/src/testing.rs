@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{UNKNOWN_AT, span};
+use crate::batch::{Symbol, UNKNOWN_AT, span};
 use crate::types::{Cycle, Level, Value, ValueType};
 use crate::{Batch, Edit, Refusal, Rule, wit};
 
@@ -173,7 +173,7 @@ impl BatchRows {
 pub fn process<R: Rule>(rule: &mut R, batch: &Batch) -> Result<Vec<String>, Refusal> {
     let mut edit = Edit::for_batch(batch);
     rule.process(batch, &mut edit)?;
-    Ok(rows(&batch.raw, &edit.into_wit()))
+    Ok(rows(batch, &edit.into_wit()))
 }
 
 /// Ends a cycle and answers the rows that the rule adds.
@@ -184,12 +184,13 @@ pub fn finish<R: Rule>(rule: &mut R, number: u64) -> Result<Vec<String>, Refusal
     let mut edit = Edit::for_totals();
     rule.finish(&cycle(number), &mut edit)?;
     let nothing = batch("totals").build();
-    Ok(rows(&nothing.raw, &edit.into_wit()))
+    Ok(rows(&nothing, &edit.into_wit()))
 }
 
 /// Carries an edit out, row by row and without haste.
-fn rows(batch: &wit::Batch, edit: &wit::Edit) -> Vec<String> {
-    let names = Names { batch, edit };
+fn rows(whole: &Batch, edit: &wit::Edit) -> Vec<String> {
+    let batch = &whole.raw;
+    let names = Names { whole, batch, edit };
     let mut rows = Vec::new();
     for row in 0..batch.entities.level.len() {
         if edit.keep_entities.get(row) == Some(&0) {
@@ -225,6 +226,7 @@ fn rows(batch: &wit::Batch, edit: &wit::Edit) -> Vec<String> {
 
 /// Finds the strings behind ids that may be the batch's or the edit's.
 struct Names<'a> {
+    whole: &'a Batch,
     batch: &'a wit::Batch,
     edit: &'a wit::Edit,
 }
@@ -232,11 +234,11 @@ struct Names<'a> {
 impl Names<'_> {
     fn symbol(&self, id: u32) -> String {
         let old = self.batch.symbols.ends.len();
-        let (symbols, row) = match (id as usize).checked_sub(old) {
-            None => (&self.batch.symbols, id as usize),
-            Some(row) => (&self.edit.new_symbols, row),
-        };
-        String::from_utf8_lossy(&symbols.text[span(&symbols.ends, row)]).into_owned()
+        let added = &self.edit.new_symbols;
+        match (id as usize).checked_sub(old) {
+            None => self.whole.text(Symbol(id)).to_owned(),
+            Some(row) => String::from_utf8_lossy(&added.text[span(&added.ends, row)]).into_owned(),
+        }
     }
 
     fn labels(&self, entities: &wit::Entities, row: usize) -> BTreeMap<String, String> {

@@ -7,6 +7,7 @@
 
 mod bindings;
 pub mod chain;
+mod clock;
 pub mod component;
 pub mod directory;
 pub mod engine;

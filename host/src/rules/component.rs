@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,7 @@ use wasmtime::component::Component;
 
 use super::INTERFACE_VERSION;
 use super::bindings::MillraceRulePre;
+use super::clock::Clock;
 use super::engine::RuleEngine;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
@@ -116,6 +118,7 @@ impl fmt::Debug for Digest {
 #[derive(Clone)]
 pub struct CompiledRule {
     pub(super) pre: MillraceRulePre<HostState>,
+    pub(super) clock: Arc<Clock>,
     digest: Digest,
     compile_time: Duration,
 }
@@ -163,7 +166,7 @@ impl RuleEngine {
                 self.compile(&component)?
             }
         };
-        Ok(CompiledRule { pre, digest: Digest::of(bytes), compile_time: started.elapsed() })
+        Ok(CompiledRule { pre, clock: self.clock(), digest: Digest::of(bytes), compile_time: started.elapsed() })
     }
 
     fn compile(&self, component: &[u8]) -> Result<MillraceRulePre<HostState>, LoadError> {

@@ -10,8 +10,8 @@ use wasmtime::Store;
 
 use super::bindings::guest::{self, Guest};
 use super::bindings::{MillraceRule, lend};
+use super::clock::{Clock, ticks};
 use super::component::CompiledRule;
-use super::engine::ticks;
 use super::fault::{Call, Fault};
 use super::host::{HostState, LINE_BYTES};
 use super::limits::{Limits, answer_bytes};
@@ -45,6 +45,7 @@ pub struct Instance {
     store: Store<HostState>,
     bindings: MillraceRule,
     limits: Limits,
+    clock: Arc<Clock>,
 }
 
 impl Instance {
@@ -64,10 +65,12 @@ impl Instance {
         store.set_hostcall_fuel(SMALL_ANSWER_BYTES);
         store.set_epoch_deadline(ticks(limits.finish));
         store.data_mut().begin_call();
+        let running = rule.clock.call();
         let started = rule.pre.instantiate(&mut store);
+        drop(running);
         store.data_mut().end_call();
         match started {
-            Ok(bindings) => Ok(Self { store, bindings, limits }),
+            Ok(bindings) => Ok(Self { store, bindings, limits, clock: Arc::clone(&rule.clock) }),
             Err(error) => {
                 let said = store.data().said();
                 Err(Fault::of_call(&error, Call::Start, limits.finish, said))
@@ -142,7 +145,9 @@ impl Instance {
         self.store.data_mut().begin_call();
         self.store.set_hostcall_fuel(most);
         self.store.set_epoch_deadline(ticks(limit));
+        let running = self.clock.call();
         let answer = work(self.bindings.millrace_rule_rule(), &mut self.store);
+        drop(running);
         self.store.data_mut().end_call();
         match answer {
             Ok(answer) => Ok((self, answer)),

@@ -23,6 +23,10 @@ pub struct Labels {
     pub kind: Symbol,
     pub joined: Symbol,
     pub base_image: Symbol,
+    pub node: Symbol,
+    pub pod: Symbol,
+    pub pod_container: Symbol,
+    pub sys_container: Symbol,
     /// Whether symbol i names a label of the object; filled as they are met.
     of_object: Vec<Option<bool>>,
 }
@@ -44,6 +48,10 @@ impl Labels {
             kind: edit.symbol("type"),
             joined: edit.symbol("labels"),
             base_image: edit.symbol("container_base_image"),
+            node: edit.symbol("node"),
+            pod: edit.symbol("pod"),
+            pod_container: edit.symbol("pod_container"),
+            sys_container: edit.symbol("sys_container"),
             of_object: Vec::new(),
         }
     }
@@ -100,8 +108,7 @@ impl<'b> Work<'b, '_> {
     }
 
     /// Sets `type`, and what the object's labels became.
-    pub fn set_labels(&mut self, entity: Entity<'b>, kind: &str, joined: Option<&Joined<'b>>) {
-        let kind = self.edit.symbol(kind);
+    pub fn set_labels(&mut self, entity: Entity<'b>, kind: Symbol, joined: Option<&Joined<'b>>) {
         self.edit.set_label(entity, self.labels.kind, kind);
         if let Some(joined) = joined {
             self.edit.set_label(entity, self.labels.joined, joined.text);

@@ -117,6 +117,7 @@ impl<'b> Work<'b, '_> {
         if let Some(node) = node {
             self.node(node, &requests);
         }
+        self.edit.reserve(self.additions.len() + pods.len());
         for addition in self.additions.iter().chain(&pods) {
             match addition.like {
                 Some(like) => self.edit.add_measured(addition.entity, addition.metric, addition.value, like),

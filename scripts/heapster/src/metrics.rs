@@ -14,11 +14,19 @@ macro_rules! outputs {
 
         impl Output {
             /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Output] = &[$(Output::$variant),+];
+            const ALL: &'static [Output] = &[$(Output::$variant),+];
+
+            const DESCRIPTORS: &'static [Descriptor<'static>] = &[$($descriptor),+];
 
             /// Name, unit, kind and type.
-            pub const fn descriptor(self) -> Descriptor<'static> {
-                match self { $(Output::$variant => $descriptor),+ }
+            pub fn descriptor(self) -> Descriptor<'static> {
+                Self::DESCRIPTORS[self as usize]
+            }
+
+            /// The output of this name.
+            fn of_name(name: &str) -> Option<Output> {
+                let row = Self::DESCRIPTORS.iter().position(|descriptor| descriptor.name == name)?;
+                Some(Self::ALL[row])
             }
         }
     };
@@ -122,7 +130,7 @@ pub struct Metrics {
 impl Metrics {
     /// Looks at each metric of the batch once.
     pub fn of(batch: &Batch, edit: &mut Edit, extras: bool) -> Self {
-        let mut metrics = Self { class: Vec::new(), outputs: [None; OUTPUTS], extras };
+        let mut metrics = Self { class: Vec::with_capacity(batch.metrics().count()), outputs: [None; OUTPUTS], extras };
         for metric in batch.metrics() {
             let class = classify(batch.metric_name(metric), edit);
             if let Class::Known(output) = class {
@@ -175,10 +183,7 @@ fn classify(name: &str, edit: &mut Edit) -> Class {
     if name.starts_with("custom/") {
         return Class::Custom;
     }
-    match Output::ALL.iter().find(|output| output.descriptor().name == name) {
-        Some(&output) => Class::Known(output),
-        None => Class::Extra,
-    }
+    Output::of_name(name).map_or(Class::Extra, Class::Known)
 }
 
 fn classify_fact(fact: &str, edit: &mut Edit) -> Class {

@@ -45,7 +45,7 @@ impl<'b> Work<'b, '_> {
     /// The node itself; `requests` are the sums over its pods.
     pub fn node(&mut self, node: Entity<'b>, requests: &Sums) {
         let joined = self.join(node);
-        self.set_labels(node, "node", Some(&joined));
+        self.set_labels(node, self.labels.node, Some(&joined));
         let reading = self.read(node);
         self.key.clear();
         self.key.push_str(self.batch.node().unwrap_or(""));
@@ -113,7 +113,7 @@ impl<'b> Work<'b, '_> {
         if let Some(renamed) = renamed {
             self.edit.set_label(container, "container_name", renamed);
         }
-        self.set_labels(container, "sys_container", None);
+        self.set_labels(container, self.labels.sys_container, None);
         let reading = self.read(container);
         self.key.clear();
         self.key.push_str(self.batch.node().unwrap_or(""));

@@ -59,17 +59,17 @@ impl<'b> Work<'b, '_> {
         }
         let joined = (origin != Origin::Kubelet).then(|| self.join(pod));
 
-        // The pod's own additions are to come before its containers', whose sums they need.
         let mut sums = Sums::default();
-        let before = std::mem::take(&mut self.additions);
+        let first = self.additions.len();
         for &container in containers {
             self.container(pod, container, joined.as_ref(), &mut sums);
         }
-        let of_containers = std::mem::replace(&mut self.additions, before);
+        let of_containers = self.additions.len() - first;
         self.pod_values(pod, origin, &mut sums);
-        self.additions.extend(of_containers);
+        // The pod's own additions are to come before its containers', whose sums they needed.
+        self.additions[first..].rotate_left(of_containers);
 
-        self.set_labels(pod, "pod", joined.as_ref());
+        self.set_labels(pod, self.labels.pod, joined.as_ref());
         if !finished {
             for output in REQUESTED {
                 if let Some(value) = sums.get(output) {
@@ -139,7 +139,7 @@ impl<'b> Work<'b, '_> {
             self.enrich(container, origin, &reading, sums);
         }
         self.others(container, &reading, is_init, sums);
-        self.set_labels(container, "pod_container", joined);
+        self.set_labels(container, self.labels.pod_container, joined);
     }
 
     /// Requests and limits, 0 where unset; the image; how often it started.
