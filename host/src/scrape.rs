@@ -9,6 +9,7 @@ mod decode;
 mod failure;
 pub mod names;
 mod number;
+mod sessions;
 pub mod summary;
 mod target;
 mod verify;

@@ -88,6 +88,17 @@ async fn a_kubeconfig_gives_credentials_for_the_kubelets_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_for_one_request_and_resumes_the_session_of_the_last() {
+    let sim = cluster().await;
+    let mut router = setup("api-server = 'FOLDER/kubeconfig'").file("kubeconfig", sim.kubeconfig()).start().await;
+    router.cycle(3).await;
+    drop(router);
+    let counts = sim.counts();
+    assert!(counts.connections >= counts.scrapes, "{counts:?}");
+    assert_eq!(counts.resumed, counts.scrapes - NODES as u64, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_is_told_and_a_new_one_is_taken_from_its_file() {
     let sim = cluster().await;
     let mut router = by_url(&sim, OWN, "wrong", sim.ca_pem().unwrap()).start().await;

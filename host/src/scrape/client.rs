@@ -28,8 +28,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const STAGGER: Duration = Duration::from_millis(8);
 /// Until the last request starts.
 const LONGEST_SPREAD: Duration = Duration::from_secs(4);
-/// A connection that no cycle used for so long belongs to a node that is gone.
-const IDLE_CONNECTION: Duration = Duration::from_secs(15 * 60);
 /// What most bodies fit into.
 const FIRST_BUFFER: usize = 64 << 10;
 
@@ -76,8 +74,8 @@ impl Scraper {
             .http1_only()
             .gzip(true)
             .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(IDLE_CONNECTION)
+            // A connection for each request: see `sessions`.
+            .pool_max_idle_per_host(0)
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ScrapeSetupError::Client(error.to_string()))?;

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use tracing::warn;
 
 use crate::config::source::{KubeletCa, KubeletConfig, KubeletToken, ServerName};
 use crate::kube::{ClusterCredentials, Pem, TokenSource};
 
+use super::sessions::Sessions;
 use super::verify::{KubeletVerifier, ShownCertificate};
 
 /// Kubelets can't be asked as configured.
@@ -53,6 +55,7 @@ pub(super) struct Credentials {
     verifier: Arc<KubeletVerifier>,
     authority: Option<Watched>,
     shown: Option<(Arc<ShownCertificate>, Watched, Watched)>,
+    sessions: Arc<Sessions>,
 }
 
 /// A PEM and what it held when it was last read.
@@ -121,12 +124,14 @@ impl Credentials {
             .map_err(|error| ScrapeSetupError::Client(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
-        let tls = match &shown {
+        let mut tls = match &shown {
             Some((shown, ..)) => builder.with_client_cert_resolver(shown.clone()),
             None => builder.with_no_client_auth(),
         };
+        let sessions = Arc::new(Sessions::default());
+        tls.resumption = Resumption::store(sessions.clone());
         let token = token(config, cluster, shown.is_some())?;
-        Ok((Self { token, verifier, authority, shown }, tls))
+        Ok((Self { token, verifier, authority, shown, sessions }, tls))
     }
 
     /// The token to send.
@@ -150,17 +155,25 @@ impl Credentials {
         let _ = self.fresh_token(None);
         if let Some(authority) = &self.authority
             && let Some(pem) = authority.changed()
-            && let Err(error) = self.verifier.replace(&pem)
         {
-            warn!(path = %authority.path().display(), %error, "kubelet certificate authority not taken; keeping the last one");
+            match self.verifier.replace(&pem) {
+                Ok(()) => self.sessions.forget(),
+                Err(error) => {
+                    warn!(path = %authority.path().display(), %error, "kubelet certificate authority not taken; keeping the last one");
+                }
+            }
         }
         if let Some((shown, certificate, key)) = &self.shown {
             let changed = (certificate.changed(), key.changed());
             if changed.0.is_some() || changed.1.is_some() {
                 let certificate_pem = changed.0.unwrap_or_else(|| certificate.last());
                 let key_pem = changed.1.unwrap_or_else(|| key.last());
-                if let Err(error) = shown.replace(&certificate_pem, &key_pem) {
-                    warn!(path = %certificate.path().display(), %error, "client certificate not taken; keeping the last one");
+                match shown.replace(&certificate_pem, &key_pem) {
+                    // A resumed session is still that of the old certificate.
+                    Ok(()) => self.sessions.forget(),
+                    Err(error) => {
+                        warn!(path = %certificate.path().display(), %error, "client certificate not taken; keeping the last one");
+                    }
                 }
             }
         }

@@ -14,6 +14,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
+use tokio_rustls::rustls::HandshakeKind;
 
 use super::tls::ServerTls;
 
@@ -36,6 +37,8 @@ pub(super) trait Site: Send + Sync + 'static {
     fn tls(&self) -> Option<&ServerTls>;
     fn mistreatment(&self) -> Option<Mistreatment>;
     fn connected(&self);
+    /// A TLS session was resumed.
+    fn resumed(&self) {}
     fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -154,6 +157,9 @@ async fn serve<S: Site>(stream: TcpStream, site: Arc<S>) {
         Some(tls) => {
             let Some(acceptor) = tls.acceptor() else { return };
             if let Ok(stream) = acceptor.accept(stream).await {
+                if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                    site.resumed();
+                }
                 converse(stream, site, mistreatment).await;
             }
         }

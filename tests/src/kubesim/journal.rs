@@ -46,6 +46,8 @@ pub struct Counts {
     pub summary_bytes: u64,
     /// Connections accepted, by API server and kubelets.
     pub connections: u64,
+    /// Connections to kubelets that resumed a TLS session.
+    pub resumed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ pub(super) struct Journal {
     pub(super) scrapes: AtomicU64,
     pub(super) summary_bytes: AtomicU64,
     pub(super) connections: AtomicU64,
+    pub(super) resumed: AtomicU64,
 }
 
 impl Journal {
@@ -79,6 +82,7 @@ impl Journal {
             scrapes: of(&self.scrapes),
             summary_bytes: of(&self.summary_bytes),
             connections: of(&self.connections),
+            resumed: of(&self.resumed),
         }
     }
 }

@@ -100,6 +100,10 @@ impl Site for Kubelet {
         count(&self.cluster.journal.connections, 1);
     }
 
+    fn resumed(&self) {
+        count(&self.cluster.journal.resumed, 1);
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         if path != "/stats/summary" && path != "/stats/summary/" {

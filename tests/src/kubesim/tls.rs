@@ -13,7 +13,7 @@ use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::NoServerSessionStorage,
+    server::{NoServerSessionStorage, ProducesTickets},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -31,6 +31,7 @@ pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// Of all servers: making a key for each of 5,000 nodes would take longer than everything else.
     key: KeyPair,
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 impl Authority {
@@ -40,7 +41,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, "kubesim-ca");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        Ok(Self { issuer, key: KeyPair::generate()? })
+        Ok(Self { issuer, key: KeyPair::generate()?, tickets: ring::Ticketer::new()? })
     }
 
     /// The authority's certificate, PEM.
@@ -59,9 +60,11 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        // A session cache for each of 5,000 servers would be most of this process's memory.
+        // A session cache for each of 5,000 servers would be most of this process's memory. Tickets need
+        // none; Go's servers, and so kubelets, give one.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        config.send_tls13_tickets = 1;
+        config.ticketer = Arc::clone(&self.tickets);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
