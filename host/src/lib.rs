@@ -19,6 +19,7 @@ pub mod sinks;
 pub mod app;
 pub mod http;
 pub mod status;
+mod text;
 
 #[cfg(test)]
 mod loopback;

@@ -31,6 +31,8 @@ pub use manifest::{Manifest, OnError};
 pub use rule::Rule;
 pub use stats::{RuleStats, RuleStatus};
 
+use crate::text::tame;
+
 /// The version of the package `millrace:rule` that this host runs.
 pub const INTERFACE_VERSION: &str = "0.1.0";
 
@@ -47,44 +49,5 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn new(place: impl std::fmt::Display, what: impl std::fmt::Display) -> Self {
         Self { place: place.to_string(), what: what.to_string() }
-    }
-}
-
-/// `text` fit for a log line or a page: bounded, and without control characters.
-///
-/// Rules write these texts; a line break would let one forge another's log lines.
-pub(crate) fn tame(text: &str, max_bytes: usize) -> String {
-    let mut cut = max_bytes.min(text.len());
-    while !text.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    let mut out = String::with_capacity(cut + 3);
-    for c in text[..cut].chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    if cut < text.len() {
-        out.push('…');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tame;
-
-    #[test]
-    fn a_rule_s_text_is_bounded_and_stays_on_one_line() {
-        for (name, text, max, want) in [
-            ("short text stays", "a b", 10, "a b"),
-            ("line breaks are escaped", "a\nb\u{1b}", 10, "a\\nb\\u{1b}"),
-            ("a long one is cut between characters", "ééé", 3, "é…"),
-            ("nothing fits in nothing", "é", 0, "…"),
-        ] {
-            assert_eq!(tame(text, max), want, "{name}");
-        }
     }
 }

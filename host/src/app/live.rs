@@ -10,14 +10,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::cycle::Done;
 use crate::sinks::LedgerSnapshot;
 use crate::status::Snapshot;
+use crate::text::tame;
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Log lines shown under the table.
 const RECENT: usize = 6;
-/// Of one log line, characters: more would wrap, and push the table away.
+/// Of one log line or error, bytes: more would wrap, and push the table away.
 const WIDTH: usize = 160;
+/// Of one name, bytes; those of Kubernetes have 253 at most, and two of them make a pod's.
+const NAME: usize = 510;
 
 /// The table's place on standard output. While it is in a terminal the log is written under it, not
 /// through it.
@@ -67,7 +70,7 @@ impl Write for Screen {
         // What has more lines than one begins with the most important.
         let text = String::from_utf8_lossy(line);
         let first = text.lines().next().unwrap_or_default();
-        state.recent.push_back(first.chars().take(WIDTH).collect());
+        state.recent.push_back(tame(first, WIDTH));
         if state.recent.len() > RECENT {
             state.recent.pop_front();
         }
@@ -112,7 +115,7 @@ fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &s
         let calls = (stats.process_calls + stats.finish_calls).max(1);
         let micros = (stats.process_ns + stats.finish_ns + stats.apply_ns) / calls / 1000;
         let faults = stats.fault_count();
-        let _ = writeln!(text, "  rule  {:<20} {micros:>6} µs a call   {faults} failures", rule.name);
+        let _ = writeln!(text, "  rule  {:<20} {micros:>6} µs a call   {faults} failures", tame(&rule.name, NAME));
     }
     for sink in sinks {
         let dropped: u64 = sink.dropped.values().sum();
@@ -124,7 +127,8 @@ fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &s
         );
     }
     for node in snapshot.nodes.iter().filter(|node| node.error.is_some()).take(3) {
-        let _ = writeln!(text, "  node  {:<20} {}", node.name, node.error.as_deref().unwrap_or_default());
+        let error = tame(node.error.as_deref().unwrap_or_default(), WIDTH);
+        let _ = writeln!(text, "  node  {:<20} {error}", tame(&node.name, NAME));
     }
     if done.top.is_empty() {
         let _ = writeln!(text, "  top pods: CPU rates come with the second cycle");
@@ -133,7 +137,43 @@ fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &s
     }
     for pod in &done.top {
         let mebibytes = pod.memory_bytes / (1 << 20);
-        let _ = writeln!(text, "  {:<44} {:<16} {:>7}m {:>9} Mi", pod.pod, pod.node, pod.millicores, mebibytes);
+        let (name, node) = (tame(&pod.pod, NAME), tame(&pod.node, NAME));
+        let _ = writeln!(text, "  {name:<44} {node:<16} {:>7}m {mebibytes:>9} Mi", pod.millicores);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::top::PodUsage;
+    use crate::status::{CycleStatus, NodeStatus};
+
+    const HOSTILE: &str = "\x1b]0;owned\x07\u{9b}2J\rok\nready";
+
+    #[test]
+    fn no_name_or_error_from_outside_moves_the_cursor() {
+        let node = NodeStatus {
+            name: HOSTILE.into(),
+            state: "status",
+            error: Some(HOSTILE.repeat(1000)),
+            failed_cycles: 1,
+            took_ms: 1.0,
+            bytes: 0,
+            points: 0,
+        };
+        let snapshot = Snapshot { nodes: vec![node], ..Snapshot::default() };
+        let pod = PodUsage { millicores: 5, memory_bytes: 0, pod: HOSTILE.to_owned(), node: HOSTILE.to_owned() };
+        let done = Done { cycle: CycleStatus::default(), top: vec![pod] };
+        let table = table(&done, &snapshot, &[], "127.0.0.1:8082");
+        assert!(table.matches("owned").count() < 20, "{table}");
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
+        assert_eq!(table.lines().count(), 6, "{table}");
+
+        let mut screen = Screen::default();
+        screen.state().shown = true;
+        screen.write_all(format!("{}\n", &HOSTILE[..HOSTILE.len() - 6]).as_bytes()).unwrap();
+        let line = screen.state().recent.pop_back().unwrap();
+        assert!(line.contains("owned") && !line.contains(char::is_control), "{line:?}");
+    }
 }

@@ -16,12 +16,15 @@ use url::form_urlencoded::Serializer;
 use super::config::InfluxdbConfig;
 use crate::config::Secret;
 use crate::sinks::{AttemptError, DropReason};
+use crate::text::tame;
 use crate::tls::{self, TlsError};
 
 /// No more than this of an answer is read.
 const MAX_ANSWER: usize = 64 << 10;
-/// No more than this of an answer is put into a message.
+/// No more than this of an answer is put into a message, bytes: what is to be done follows it.
 const MAX_REASON: usize = 512;
+/// Of the server's version, bytes.
+const MAX_VERSION: usize = 100;
 /// The one retention policy that is written to; Heapster's name for it.
 const POLICY: &str = "\"default\"";
 const DAY: u64 = 86_400;
@@ -124,7 +127,7 @@ impl Server {
             }
             Some(refusal) if duration.is_none() && refusal.contains("already exists") => Ok(()),
             Some(refusal) => {
-                let reason = format!("retention policy `default`: {refusal}");
+                let reason = format!("retention policy `default`: {}", tame(&refusal, MAX_REASON));
                 Err(AttemptError::Refused { reason })
             }
         }
@@ -136,7 +139,7 @@ impl Server {
         url.set_path("/ping");
         if let Ok(answer) = self.client.get(url).send().await {
             let version = answer.headers().get("x-influxdb-version");
-            let version = version.and_then(|text| text.to_str().ok()).unwrap_or("unknown");
+            let version = tame(version.and_then(|text| text.to_str().ok()).unwrap_or("unknown"), MAX_VERSION);
             tracing::info!(version, database = self.database, "influxdb answers");
         }
     }
@@ -215,8 +218,7 @@ impl Answer {
         }
         let text =
             serde_json::from_str(&self.text).map_or_else(|_| self.text.trim().to_owned(), |body: ErrorBody| body.error);
-        let short: String = text.chars().take(MAX_REASON).collect();
-        format!("{}: {short}", self.status.as_u16())
+        format!("{}: {}", self.status.as_u16(), tame(&text, MAX_REASON))
     }
 }
 

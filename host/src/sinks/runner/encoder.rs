@@ -8,6 +8,7 @@ use crate::sinks::Published;
 use crate::sinks::chunk::{Chunk, Chunker};
 use crate::sinks::ledger::Dropped;
 use crate::sinks::queue::Intake;
+use crate::text::{MESSAGE_BYTES, tame};
 
 use super::Shared;
 
@@ -59,7 +60,7 @@ fn encode(shared: &Shared, chunker: &mut Chunker, published: &Published) -> Drop
     let encoded = catch_unwind(AssertUnwindSafe(|| shared.sink.encode(cycle, batch, chunker)));
     let dropped = chunker.end(batch.points.len() as u64);
     if encoded.is_err() {
-        let (sink, origin) = (&shared.name, batch.origin.name());
+        let (sink, origin) = (&shared.name, tame(batch.origin.name(), MESSAGE_BYTES));
         tracing::error!(sink, origin, "encoding failed; the rest of the batch is dropped");
         shared.queue().ledger.error(format!("encoding the batch of `{origin}` failed"));
     }

@@ -15,6 +15,7 @@ use crate::sinks::backoff::{Backoff, LONGEST, Throttle};
 use crate::sinks::chunk::Chunk;
 use crate::sinks::queue::ChunkId;
 use crate::sinks::{AttemptError, DropReason};
+use crate::text::{MESSAGE_BYTES, tame};
 
 use super::Shared;
 
@@ -123,7 +124,7 @@ impl Sender {
                 error @ (AttemptError::Refused { .. } | AttemptError::Permanent { .. } | AttemptError::Partial { .. }),
             ) => {
                 self.prepared = Prepared::Yes;
-                let text = error.to_string();
+                let text = said(&error);
                 if let Some(more) = self.failures.pass() {
                     let sink = &self.shared.name;
                     tracing::warn!(sink, error = text, more, "preparing failed; writes are tried");
@@ -203,7 +204,7 @@ impl Sender {
 
     /// Data is lost for good.
     fn dropped(&mut self, points: u64, error: &AttemptError) {
-        let error = error.to_string();
+        let error = said(error);
         if let Some(more) = self.drops.pass() {
             let sink = &self.shared.name;
             tracing::warn!(sink, points, error, more, "points dropped");
@@ -228,7 +229,7 @@ impl Sender {
         };
         let until = self.gate.map_or(now + wait, |gate| gate.max(now + wait));
         self.gate = Some(until);
-        let error = error.to_string();
+        let error = said(error);
         if let Some(more) = self.failures.pass() {
             let (sink, seconds) = (&self.shared.name, (until - now).as_secs_f32());
             tracing::warn!(sink, error, seconds, more, "writing failed; tried again later");
@@ -247,6 +248,11 @@ impl Sender {
             self.gate = Some(gate.min(Instant::now() + LONGEST_WAIT_AT_SHUTDOWN));
         }
     }
+}
+
+/// An error in the log and in the ledger; most of its text is the server's.
+fn said(error: &AttemptError) -> String {
+    tame(&error.to_string(), MESSAGE_BYTES)
 }
 
 async fn prepare(shared: Arc<Shared>) -> Done {

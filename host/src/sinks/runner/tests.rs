@@ -161,6 +161,19 @@ async fn every_outcome_is_in_the_ledger() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_server_says_is_cut_and_stays_on_one_line() {
+    let reason = format!("500: \x1b[2Jbusy\nok {}", "x".repeat(1 << 20));
+    for answer in [
+        AttemptError::Transient { reason: reason.clone(), retry_after: None },
+        AttemptError::Permanent { reason: reason.clone() },
+    ] {
+        let (_, ledger) = run(scripted([Answer::Fail(answer)])).await;
+        let told = ledger.last_error.unwrap().message;
+        assert!(told.starts_with("500: \\u{1b}[2Jbusy\\nok xxx") && told.len() < 1100, "{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_too_large_is_split_until_it_fits() {
     let (sink, ledger) = run(Scripted { max_body: Some(5), ..Scripted::default() }).await;
     assert_eq!((ledger.written, ledger.attempts.too_large), (8, 2));

@@ -1,0 +1,47 @@
+//! Texts from outside on their way to an operator: what rules, kubelets and a sink's server say ends
+//! up in log lines, pages and a terminal.
+//!
+//! Not here: the formats of the sinks, which each have an escape of their own.
+
+/// What one message from outside may take in a log line or on a page, bytes.
+pub(crate) const MESSAGE_BYTES: usize = 1000;
+
+/// `text` fit for a log line, a page or a terminal: bounded, and without control characters.
+///
+/// A line break would let its writer forge log lines, an escape sequence what the terminal shows.
+pub(crate) fn tame(text: &str, max_bytes: usize) -> String {
+    let mut cut = max_bytes.min(text.len());
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let mut out = String::with_capacity(cut + 3);
+    for c in text[..cut].chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if cut < text.len() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tame;
+
+    #[test]
+    fn a_text_from_outside_is_bounded_and_stays_on_one_line() {
+        for (name, text, max, want) in [
+            ("short text stays", "a b", 10, "a b"),
+            ("line breaks are escaped", "a\nb\u{1b}", 10, "a\\nb\\u{1b}"),
+            ("so are the controls of eight bits", "\u{9b}2J", 10, "\\u{9b}2J"),
+            ("a long one is cut between characters", "ééé", 3, "é…"),
+            ("nothing fits in nothing", "é", 0, "…"),
+        ] {
+            assert_eq!(tame(text, max), want, "{name}");
+        }
+    }
+}
