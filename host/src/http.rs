@@ -1,10 +1,12 @@
 //! HTTP: reads published state and never calls into the pipeline.
 //!
 //! Whoever connects is bounded: in how many connections there are, in how long a request's head may
-//! take, and in how long one connection may live, whatever is done on it.
+//! take, and in how long one connection may live, whatever is done on it. A newcomer is never kept
+//! waiting: when all places are taken it gets the one that is missed least.
 
 mod metrics;
 mod ops;
+mod places;
 mod process;
 
 use std::net::SocketAddr;
@@ -15,15 +17,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::status::Board;
+use crate::throttle::Throttle;
+use places::{Place, Places};
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -31,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// What clients may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
-    /// Connections at one time; more wait in the system's queue.
+    /// Connections at one time.
     connections: usize,
     /// From the connection, or the end of the last answer, to the end of a request's head.
     head: Duration,
@@ -63,34 +67,45 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>) {
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let (mut places, mut evictions) = (Places::default(), Throttle::default());
     loop {
-        // Nobody closes the semaphore.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    converse(stream, router, limits).await;
-                    drop(permit);
-                });
+        let accepted = listener.accept().await;
+        while let Some(ended) = connections.try_join_next_with_id() {
+            places.free(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                if places.taken() >= limits.connections
+                    && let Some(peer) = places.evict()
+                    && let Some(more) = evictions.pass()
+                {
+                    let most = limits.connections;
+                    warn!(%peer, most, more, "all HTTP connections are taken; the busiest client's oldest is closed");
+                }
+                let place = Place::default();
+                let task = connections.spawn(converse(stream, router.clone(), limits, place.clone()));
+                places.take(peer.ip(), place, task);
             }
             Err(error) => {
                 warn!(%error, "HTTP connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 
 /// One connection, to its end. What goes wrong on it is the client's business.
-async fn converse(stream: TcpStream, router: Router, limits: Limits) {
+async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Place) {
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(move |request| {
+        place.use_now();
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     if timeout(limits.life, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
@@ -111,7 +126,10 @@ fn router(board: Arc<Board>) -> Router {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
 
     use super::*;
 
@@ -133,11 +151,17 @@ mod tests {
         Limits { connections: 2, head: short, life: Duration::from_secs(60), last_answer: short }
     }
 
+    /// Asks, and reads the whole answer.
     async fn answered(stream: &mut TcpStream) -> bool {
-        let mut head = [0; 15];
-        stream.write_all(REQUEST).await.is_ok()
-            && stream.read_exact(&mut head).await.is_ok()
-            && head == *b"HTTP/1.1 200 OK"
+        let mut answer = Vec::new();
+        if stream.write_all(REQUEST).await.is_err() {
+            return false;
+        }
+        while !answer.ends_with(b"\r\n\r\nok") {
+            let Ok(byte) = stream.read_u8().await else { return false };
+            answer.push(byte);
+        }
+        answer.starts_with(b"HTTP/1.1 200 OK")
     }
 
     /// Reads until the server closes; fails the test if it does not.
@@ -153,12 +177,61 @@ mod tests {
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HT").await.unwrap();
-        // Both places are taken; the third waits until they are free again.
+        // Both places are taken; the third gets the oldest, and the other ends by itself.
         let mut third = TcpStream::connect(address).await.unwrap();
         assert!(timeout(Duration::from_secs(20), answered(&mut third)).await.unwrap());
         let _ = silent.write_all(b"G").await;
         closes(silent).await;
         closes(slow).await;
+    }
+
+    /// Connects from an address of this machine.
+    async fn from(client: [u8; 4], server: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((client, 0))).unwrap();
+        socket.connect(server).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn half_sent_requests_of_one_client_hold_up_nobody() {
+        const GREEDY: [u8; 4] = [127, 0, 0, 1];
+        // Nothing ends by its own time here.
+        let long = Duration::from_secs(3600);
+        let most = Limits { connections: 64, head: long, life: long, last_answer: long };
+        let (address, _server) = server(most).await;
+        let mut kept = from([127, 0, 0, 3], address).await;
+        assert!(answered(&mut kept).await);
+        let mut half_sent = VecDeque::new();
+        for number in 0..900 {
+            let mut stream = from(GREEDY, address).await;
+            stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            // Twice as many as there are places.
+            half_sent.push_back(stream);
+            half_sent.drain(..half_sent.len().saturating_sub(128));
+            if number % 300 < 2 || number == 899 {
+                for probe in [[127, 0, 0, 2], GREEDY] {
+                    let answer = async { answered(&mut from(probe, address).await).await };
+                    let answer = timeout(Duration::from_secs(10), answer).await;
+                    assert_eq!(answer, Ok(true), "{probe:?} after {number}");
+                }
+            }
+        }
+        assert!(answered(&mut kept).await, "a client with one connection keeps it");
+        closes(half_sent.pop_front().unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_hold_up_nobody() {
+        let long = Duration::from_secs(3600);
+        let (address, _server) = server(Limits { connections: 4, head: long, life: long, last_answer: long }).await;
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            unread.push(stream);
+        }
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), answered(&mut probe)).await, Ok(true));
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ pub mod app;
 pub mod http;
 pub mod status;
 mod text;
+mod throttle;
 
 #[cfg(test)]
 mod loopback;

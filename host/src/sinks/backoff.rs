@@ -1,15 +1,11 @@
-//! When to try again, and how often to say that it failed.
+//! When to try again.
 
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 /// Wait after the first failure.
 const FIRST: Duration = Duration::from_millis(500);
 /// Longest wait, also where a server asks for more.
 pub const LONGEST: Duration = Duration::from_secs(30);
-/// One line of each kind in this time.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Exponential backoff with jitter.
 #[derive(Debug, Default)]
@@ -39,26 +35,6 @@ impl Backoff {
     }
 }
 
-/// Lets one line a minute through.
-#[derive(Debug, Default)]
-pub struct Throttle {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl Throttle {
-    /// Whether to log now, and how many lines were held back since the last one.
-    pub fn pass(&mut self) -> Option<u64> {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now.duration_since(last) < LOG_EVERY) {
-            self.held_back += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.held_back))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,13 +57,5 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.failed(Some(Duration::from_secs(7))), Duration::from_secs(7));
         assert_eq!(backoff.failed(Some(Duration::from_secs(3600))), LONGEST);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_line_a_minute_passes_and_says_how_many_did_not() {
-        let mut throttle = Throttle::default();
-        assert_eq!([throttle.pass(), throttle.pass(), throttle.pass()], [Some(0), None, None]);
-        tokio::time::advance(LOG_EVERY).await;
-        assert_eq!(throttle.pass(), Some(2));
     }
 }

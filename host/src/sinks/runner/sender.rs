@@ -11,11 +11,12 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::sinks::backoff::{Backoff, LONGEST, Throttle};
+use crate::sinks::backoff::{Backoff, LONGEST};
 use crate::sinks::chunk::Chunk;
 use crate::sinks::queue::ChunkId;
 use crate::sinks::{AttemptError, DropReason};
 use crate::text::{MESSAGE_BYTES, tame};
+use crate::throttle::Throttle;
 
 use super::Shared;
 
