@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::chunk::Limits;
-use super::ledger::LedgerSnapshot;
+use super::ledger::{DropReason, LedgerSnapshot};
 use super::queue::Queue;
 use super::{Published, Sink};
+use crate::throttle::Throttle;
 
 mod encoder;
 mod sender;
@@ -52,10 +53,19 @@ struct Shared {
     queue: Mutex<Queue>,
     /// The chunks' bounds; they shrink when a server finds a chunk too large.
     limits: Mutex<Limits>,
+    overflow: Mutex<Overflow>,
     intake_ready: Notify,
     chunks_ready: Notify,
     /// Woken after every change that may have emptied the queue.
     settled: Notify,
+}
+
+/// What the log has said of a queue that was full.
+#[derive(Default)]
+struct Overflow {
+    /// Points.
+    told: u64,
+    lines: Throttle,
 }
 
 impl Shared {
@@ -71,6 +81,27 @@ impl Shared {
     fn shrink(&self, raw_len: usize) {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.bytes = limits.bytes.min((raw_len / 2).max(1));
+    }
+
+    /// Says now and then how much a full queue has cost.
+    fn tell_overflow(&self) {
+        let (lost, failing) = {
+            let queue = self.queue();
+            (queue.ledger.dropped.of(DropReason::QueueFull), queue.failing)
+        };
+        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost == overflow.told || overflow.lines.pass().is_none() {
+            return;
+        }
+        let points = lost - std::mem::replace(&mut overflow.told, lost);
+        tracing::warn!(
+            sink = self.name,
+            points,
+            failing,
+            queue_bytes = self.policy.queue,
+            "queue full, points dropped since the last such line; if the server is up, it takes less than comes \
+             in: a faster one, a larger `queue` or (influxdb) more `concurrency` helps"
+        );
     }
 
     async fn idle(&self) {
@@ -113,6 +144,7 @@ impl SinkHandle {
             policy,
             queue: Mutex::new(Queue::new(policy.queue)),
             limits: Mutex::new(policy.limits()),
+            overflow: Mutex::default(),
             intake_ready: Notify::new(),
             chunks_ready: Notify::new(),
             settled: Notify::new(),
@@ -134,6 +166,7 @@ impl SinkHandle {
         }
         self.shared.queue().offer(published);
         self.shared.intake_ready.notify_one();
+        self.shared.tell_overflow();
     }
 
     /// Says that cycle `number` has no more batches, so that what was collected is sent.
@@ -141,6 +174,8 @@ impl SinkHandle {
         tracing::trace!(sink = self.shared.name, cycle = number, "end of cycle");
         self.shared.queue().flush();
         self.shared.intake_ready.notify_one();
+        // What the encoder and the sender found too much, and what was dropped within the minute.
+        self.shared.tell_overflow();
     }
 
     /// The ledger as it is now.
@@ -166,7 +201,7 @@ impl SinkHandle {
         self.shared.queue().give_up();
         let ledger = self.ledger();
         if !drained {
-            let dropped = ledger.dropped_by(super::DropReason::Shutdown);
+            let dropped = ledger.dropped_by(DropReason::Shutdown);
             tracing::warn!(sink = self.shared.name, dropped, "points dropped at shutdown");
         }
         ledger

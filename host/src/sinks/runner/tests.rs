@@ -251,6 +251,50 @@ async fn a_full_queue_drops_the_oldest_that_waits() {
     assert!(taken.ends_with("node-39\n"), "the newest is kept");
 }
 
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_told_once_a_minute_with_all_that_it_cost() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(lines);
+
+    let sink = Arc::new(scripted([Answer::Hang]));
+    let queue = published("a", 1_000).batch.size_bytes() * 4;
+    let handle = SinkHandle::start("slow", sink, Policy { queue, timeout: None, concurrency: 1, ..policy() });
+    // Offers and no time for the sink, then nothing but the ends of cycles.
+    for _ in 0..30 {
+        handle.offer(published("a", 1_000));
+    }
+    for cycle in 0..3 {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        handle.end_of_cycle(cycle);
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = told.iter().map(|line| &line["fields"]).filter(|line| line["sink"] == "slow").collect();
+    let message = |line: &serde_json::Value| line["message"].as_str().unwrap().starts_with("queue full");
+    let points: Vec<_> =
+        told.iter().filter(|line| message(line)).map(|line| line["points"].as_u64().unwrap()).collect();
+    assert_eq!(points.len(), 2, "{text}");
+    assert_eq!(points.iter().sum::<u64>(), handle.ledger().dropped_by(DropReason::QueueFull), "{text}");
+    assert!(points[1] > points[0] && points[0] > 0, "{text}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_larger_than_the_queue_does_not_push_the_others_out() {
     let sink = Arc::new(Scripted::default());
