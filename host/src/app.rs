@@ -26,8 +26,10 @@ use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
 
-/// How long queues may drain at the end.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/millrace.yaml`.
+const STOP: Duration = Duration::from_secs(30);
+/// How much of it batches have that still wait for the rules; the rest is for the sinks' queues.
+const CHAIN: Duration = Duration::from_secs(5);
 /// How often the wait for the API server is mentioned.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,10 +79,11 @@ fn join(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Runs until `stop` resolves or the wanted cycles are done, then drains the sinks.
+/// Runs until `stop` resolves or the wanted cycles are done, then drains the sinks, for half a
+/// minute at most.
 ///
 /// # Errors
-/// [`AppError`] if something keeps it from starting.
+/// [`AppError`] if something keeps it from starting, or going on.
 pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()>) -> Result<(), AppError> {
     let types = Arc::new(TypeRegistry::default());
     // Before any rule or kubelet names a metric.
@@ -114,19 +117,23 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
         resolution: config.resolution,
         back_to_back: options.back_to_back,
     });
-    tokio::select! {
-        () = stop => {}
-        ended = drive(cycles, &options, &board, &sinks, &address) => ended?,
-    }
+    let ended = tokio::select! {
+        () = stop => Ok(()),
+        ended = drive(cycles, &options, &board, &sinks, &address) => ended,
+    };
     if let Some(screen) = &options.live {
         screen.close();
     }
     info!("stopping: the sinks get what is still queued");
-    // The chain ends when nothing feeds it any more; what it still holds goes to the sinks.
-    let _ = tokio::task::spawn_blocking(move || chain_thread.join()).await;
-    drain(&sinks).await;
+    let stopped = Instant::now();
+    let left = chain_thread.stop((stopped + CHAIN).into_std()).await;
+    if left.batches > 0 {
+        let pipeline::Left { batches, points, busy } = left;
+        warn!(batches, points, busy, "batches dropped at shutdown: the rules did not come to them in time");
+    }
+    drain(&sinks, stopped + STOP).await;
     server.abort();
-    Ok(())
+    ended
 }
 
 /// Compiles the rules on a thread that may compute.
@@ -210,8 +217,7 @@ async fn wait_for_lists(cycles: &Cycles) {
     );
 }
 
-async fn drain(sinks: &[SinkHandle]) {
-    let deadline = Instant::now() + DRAIN;
+async fn drain(sinks: &[SinkHandle], deadline: Instant) {
     let ledgers = futures::future::join_all(sinks.iter().map(|sink| sink.drain(deadline))).await;
     for ledger in ledgers {
         let dropped: u64 = ledger.dropped.values().sum();

@@ -4,9 +4,9 @@
 //! sink or a node.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -20,6 +20,8 @@ use crate::sinks::{Published, SinkHandle};
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
 /// memory.
 const WAITING: usize = 32;
+/// At a stop, a rule's call that is under way when the time is over gets so much more.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What one cycle was in the pipeline.
 #[derive(Debug, Default)]
@@ -49,7 +51,37 @@ enum Job {
 
 /// Feeds the chain. Clones feed the same chain.
 #[derive(Clone)]
-pub struct Feeder(SyncSender<Job>);
+pub struct Feeder {
+    jobs: SyncSender<Job>,
+    line: Arc<Line>,
+}
+
+/// What waits for the chain, or is in it.
+#[derive(Debug, Default)]
+struct Line {
+    batches: AtomicU64,
+    points: AtomicU64,
+    /// Set at a stop: what the chain has not come to by then is left.
+    until: OnceLock<Instant>,
+}
+
+/// What did not get through the chain at a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Nodes' answers of the cycle.
+    pub batches: u64,
+    /// Their points, as decoded.
+    pub points: u64,
+    /// A rule's call goes on nevertheless.
+    pub busy: bool,
+}
+
+/// The chain's thread.
+pub struct ChainThread {
+    line: Arc<Line>,
+    /// Closed when the thread ends.
+    ended: oneshot::Receiver<()>,
+}
 
 /// The chain's thread is gone.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +94,8 @@ impl Feeder {
     /// # Errors
     /// [`Ended`] at shutdown.
     pub fn batch(&self, cycle: Cycle, batch: Batch) -> Result<(), Ended> {
-        self.0.send(Job::Batch(cycle, Box::new(batch))).map_err(|_| Ended)
+        self.line.enter(batch.points.len());
+        self.jobs.send(Job::Batch(cycle, Box::new(batch))).map_err(|_| Ended)
     }
 
     /// Ends the cycle after all batches handed over so far. Not for async threads.
@@ -71,20 +104,77 @@ impl Feeder {
     /// [`Ended`] at shutdown.
     pub fn finish(&self, cycle: Cycle) -> Result<oneshot::Receiver<CycleReport>, Ended> {
         let (reply, report) = oneshot::channel();
-        self.0.send(Job::Finish(cycle, reply)).map_err(|_| Ended)?;
+        self.jobs.send(Job::Finish(cycle, reply)).map_err(|_| Ended)?;
         Ok(report)
     }
 }
 
-/// Starts the thread. It ends when all feeders are gone, and gives the chain's state back.
+impl Line {
+    fn enter(&self, points: usize) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.points.fetch_add(points as u64, Ordering::Relaxed);
+    }
+
+    fn leave(&self, points: usize) {
+        self.batches.fetch_sub(1, Ordering::Relaxed);
+        self.points.fetch_sub(points as u64, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.get().is_some_and(|until| Instant::now() >= *until)
+    }
+
+    /// Does one job after the other until all feeders are gone.
+    fn work(&self, jobs: &Receiver<Job>, mut work: impl FnMut(Job)) {
+        for job in jobs {
+            if self.is_over() {
+                // Thrown away, so that whoever feeds does not wait for ever.
+                continue;
+            }
+            let points = match &job {
+                Job::Batch(_, batch) => Some(batch.points.len()),
+                Job::Finish(..) => None,
+            };
+            work(job);
+            if let Some(points) = points {
+                self.leave(points);
+            }
+        }
+    }
+}
+
+impl ChainThread {
+    /// Waits until the chain has done all that was handed over, until `deadline` at most and a
+    /// little longer for a rule's call that is under way then. The thread ends when all feeders are
+    /// gone.
+    pub async fn stop(self, deadline: Instant) -> Left {
+        // It is set once, since this takes the handle.
+        let _ = self.line.until.set(deadline);
+        let busy = tokio::time::timeout_at((deadline + LAST_CALL).into(), self.ended).await.is_err();
+        let (batches, points) = (&self.line.batches, &self.line.points);
+        Left { batches: batches.load(Ordering::Relaxed), points: points.load(Ordering::Relaxed), busy }
+    }
+}
+
+/// Starts the thread. It ends when all feeders are gone.
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn start(chain: Chain, sinks: Arc<[SinkHandle]>, show_top: bool) -> std::io::Result<(Feeder, JoinHandle<()>)> {
+pub fn start(chain: Chain, sinks: Arc<[SinkHandle]>, show_top: bool) -> std::io::Result<(Feeder, ChainThread)> {
+    let mut pipeline = Pipeline { chain, sinks, show_top, report: CycleReport::default(), top: Top::default() };
+    start_with(move |job| pipeline.job(job))
+}
+
+fn start_with(work: impl FnMut(Job) + Send + 'static) -> std::io::Result<(Feeder, ChainThread)> {
     let (feeder, jobs) = sync_channel(WAITING);
-    let pipeline = Pipeline { chain, sinks, show_top, report: CycleReport::default(), top: Top::default() };
-    let thread = std::thread::Builder::new().name("chain".to_owned()).spawn(move || pipeline.run(&jobs))?;
-    Ok((Feeder(feeder), thread))
+    let (ends, ended) = oneshot::channel();
+    let line = Arc::new(Line::default());
+    let theirs = Arc::clone(&line);
+    std::thread::Builder::new().name("chain".to_owned()).spawn(move || {
+        theirs.work(&jobs, work);
+        drop::<oneshot::Sender<()>>(ends);
+    })?;
+    Ok((Feeder { jobs: feeder, line: Arc::clone(&line) }, ChainThread { line, ended }))
 }
 
 struct Pipeline {
@@ -96,14 +186,12 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        for job in jobs {
-            match job {
-                Job::Batch(cycle, batch) => self.batch(cycle, *batch),
-                Job::Finish(cycle, reply) => {
-                    // Nobody listens to a cycle that was given up at shutdown.
-                    let _ = reply.send(self.finish(cycle));
-                }
+    fn job(&mut self, job: Job) {
+        match job {
+            Job::Batch(cycle, batch) => self.batch(cycle, *batch),
+            Job::Finish(cycle, reply) => {
+                // Nobody listens to a cycle that was given up at shutdown.
+                let _ = reply.send(self.finish(cycle));
             }
         }
     }
@@ -162,5 +250,66 @@ impl Pipeline {
         for sink in &*self.sinks {
             sink.offer(published.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::batch::{BatchBuilder, Descriptor, Origin};
+
+    const CYCLE: Cycle = Cycle { number: 1, time: 0, window: 0, nodes_asked: 1, nodes_answered: 1 };
+
+    fn batch(points: u64) -> Batch {
+        let mut builder = BatchBuilder::new(Origin::Node("a".to_owned()), 0);
+        let metric = builder.metric(Descriptor::gauge("m", ""));
+        builder.entity(Level::Node, 0);
+        for value in 0..points {
+            builder.point(metric, 0, 0, value);
+        }
+        builder.build()
+    }
+
+    #[tokio::test]
+    async fn what_waits_gets_through_at_a_stop() {
+        let (done, all_done) = channel();
+        let (feeder, thread) = start_with(move |_| done.send(()).unwrap()).unwrap();
+        for _ in 0..WAITING {
+            feeder.batch(CYCLE, batch(3)).unwrap();
+        }
+        drop(feeder);
+        let left = thread.stop(Instant::now() + Duration::from_secs(60)).await;
+        assert_eq!(left, Left { batches: 0, points: 0, busy: false });
+        assert_eq!(all_done.iter().count(), WAITING);
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_at_a_stop_is_left_and_counted() {
+        let (begin, begun) = channel();
+        let (go_on, pause) = channel::<()>();
+        let (feeder, thread) = start_with(move |_| {
+            begin.send(()).unwrap();
+            // Until the test lets go.
+            let _ = pause.recv();
+        })
+        .unwrap();
+        for _ in 0..4 {
+            feeder.batch(CYCLE, batch(3)).unwrap();
+        }
+        begun.recv().unwrap();
+        // Decoders may hold feeders still, blocked or not.
+        let start = Instant::now();
+        let left = thread.stop(start + Duration::from_millis(20)).await;
+        assert_eq!(left, Left { batches: 4, points: 12, busy: true });
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        // Nobody blocks on a chain that has stopped, and no rule is called any more.
+        drop(go_on);
+        for _ in 0..2 * WAITING {
+            feeder.batch(CYCLE, batch(3)).unwrap();
+        }
+        drop(feeder);
+        assert_eq!(begun.iter().count(), 0);
     }
 }

@@ -3,10 +3,15 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
 
 use crate::app::{self, Options};
 use crate::config::Config;
+
+/// The numbers, of which a shell makes exit codes.
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
 
 /// Runs until stopped. Logging has been started.
 pub fn run(config: Config, options: Options) -> ExitCode {
@@ -19,7 +24,16 @@ pub fn run(config: Config, options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(app::run(config, options, stopped())) {
+    // Before anything takes long: the system drops signals to a container's first process that it
+    // does not wait for.
+    let stop = {
+        let _inside = runtime.enter();
+        stop_signals()
+    };
+    let ended = runtime.block_on(app::run(config, options, stop));
+    // A thread that a rule's call still blocks is not waited for.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             // For the operator who looks at the terminal; the log may be JSON for a machine.
@@ -29,15 +43,31 @@ pub fn run(config: Config, options: Options) -> ExitCode {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT (Ctrl-C).
-async fn stopped() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        error!("no signal can be waited for; only SIGKILL stops this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Resolves at SIGTERM or SIGINT (Ctrl-C). At another one after it the process ends at once.
+fn stop_signals() -> impl Future<Output = ()> {
+    let (asked, stop) = oneshot::channel();
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            let mut next = async move || {
+                tokio::select! {
+                    _ = terminate.recv() => SIGTERM,
+                    _ = interrupt.recv() => SIGINT,
+                }
+            };
+            tokio::spawn(async move {
+                next().await;
+                // Nobody listens where it ends by itself just now.
+                let _ = asked.send(());
+                let number = next().await;
+                warn!("asked to stop a second time: ends at once; what is still queued is lost");
+                std::process::exit(128 + number);
+            });
+        }
+        _ => error!("no signal can be waited for; only SIGKILL stops this process"),
+    }
+    async {
+        if stop.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
