@@ -31,7 +31,7 @@ pub use manifest::{Manifest, OnError};
 pub use rule::Rule;
 pub use stats::{RuleStats, RuleStatus};
 
-use crate::text::tame;
+pub(crate) use crate::text::tame;
 
 /// The version of the package `millrace:rule` that this host runs.
 pub const INTERFACE_VERSION: &str = "0.1.0";
