@@ -45,8 +45,10 @@ start() {
 influxdb_answers() {
     [[ $1 =~ ^http://([^:/]+):([0-9]+)/?$ ]] || return 1
     local host=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
-    timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /ping HTTP/1.0\r\nHost: $0\r\n\r\n" >&3 && cat <&3' \
-        "$host" "$port" 2>/dev/null | grep -qi '^x-influxdb-version:'
+    local answer
+    answer=$(timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /ping HTTP/1.0\r\nHost: $0\r\n\r\n" >&3 && cat <&3' \
+        "$host" "$port" 2>/dev/null) || true
+    grep -qi '^x-influxdb-version:' <<<"$answer"
 }
 
 start "$bin/kubesim" --nodes "$nodes" --churn 1 --restarts 0.5 --ready-file "$work/ready.json" >"$work/kubesim.log" 2>&1
@@ -79,4 +81,9 @@ fi
 say "Starting Millrace against a simulated cluster of $nodes nodes; Ctrl-C stops both"
 start "$bin/millrace" run --config "$work/millrace.toml" --live
 millrace=$!
-wait "$millrace"
+status=0
+wait "$millrace" || status=$?
+if [ "$status" != 0 ] && (exec 3<>"/dev/tcp/${http%:*}/${http##*:}") 2>/dev/null; then
+    say "Something else listens on $http; HTTP=127.0.0.1:18082 make run   takes another address"
+fi
+exit "$status"

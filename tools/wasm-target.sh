@@ -59,10 +59,11 @@ build_sysroot() {
     mv "$work/out" "$sysroot"
 }
 
-debian_has() { apt-cache show --no-all-versions "$1" 2>/dev/null | grep -q '^Package:'; }
+# No pipe: `grep -q` would leave early, and apt-cache, which minds, would fail the pipeline.
+debian_has() { [[ $(apt-cache show --no-all-versions "$1" 2>/dev/null) == Package:* ]]; }
 
 install_debian_compiler() {
-    say "Installing rustc-web and rust-web-src by apt (about 150 MB on disk): a compiler with sources for $target"
+    say "Installing rustc-web and rust-web-src by apt (about 760 MB on disk, LLVM included): a compiler with sources for $target"
     debian_has rustc-web || apt-get update -qq >&2
     debian_has rustc-web || return 1
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends \
@@ -95,4 +96,4 @@ fi
 
 die "the rules need a compiler for $target, and none could be installed. Either
   rustup target add $target                            (any system, as yourself), or
-  apt-get install rustc-web rust-web-src   and then \`make setup\`   (Debian 12 or later, as root)"
+  apt-get install --no-install-recommends rustc-web rust-web-src   and then \`make setup\`   (Debian 12 or later, as root)"

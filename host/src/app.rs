@@ -88,7 +88,14 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let types = Arc::new(TypeRegistry::default());
     // Before any rule or kubelet names a metric.
     names::reserve(&types).map_err(|conflict| AppError::System(conflict.to_string()))?;
-    let chain = load_rules(&config, &types).await?;
+    let (chain, warnings) = {
+        let (config, types) = (config.clone(), types.clone());
+        let loading = tokio::task::spawn_blocking(move || rules(&config, types));
+        loading.await.map_err(|error| AppError::System(error.to_string()))??
+    };
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let connected = connect(&config.source.api).await?;
     let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
     let listener =
@@ -136,24 +143,22 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     ended
 }
 
-/// Compiles the rules on a thread that may compute.
-async fn load_rules(config: &Config, types: &Arc<TypeRegistry>) -> Result<Chain, AppError> {
+/// Reads, compiles and configures the rules; what the operator should know of them. Blocks for as
+/// long as compiling takes.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain, Vec<String>), AppError> {
     let executable = std::env::current_exe().map_err(|error| AppError::System(format!("own path: {error}")))?;
     let sources = RuleSources {
         bundled: config.rules.bundled.clone(),
         dirs: config.rules.dirs.clone(),
         heapster: config.rules.heapster.clone(),
     };
-    let types = types.clone();
-    let loading = tokio::task::spawn_blocking(move || {
-        let set = sources.read(&executable).map_err(AppError::Rules)?;
-        for warning in &set.warnings {
-            warn!("{warning}");
-        }
-        let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
-        Chain::start(&engine, &set, types).map_err(AppError::Rules)
-    });
-    loading.await.map_err(|error| AppError::System(error.to_string()))?
+    let set = sources.read(&executable).map_err(AppError::Rules)?;
+    let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
+    let chain = Chain::start(&engine, &set, types).map_err(AppError::Rules)?;
+    Ok((chain, set.warnings))
 }
 
 /// The one place where a kind of sink meets its type.

@@ -55,7 +55,8 @@ fn user_files_replace_and_remove_bundled_ones() {
     assert_eq!(found, want);
     assert_eq!(set.files[0].manifest.on_error, OnError::Halt);
     assert_eq!(set.files[2].path, root.path().join("user/70-extras.wasm"));
-    assert_eq!(set.warnings.len(), 1, "{:?}", set.warnings);
+    assert_eq!(set.warnings.len(), 2, "{:?}", set.warnings);
+    assert!(set.warnings[1].contains("60-limits.wasm is left out"), "{:?}", set.warnings);
 
     let heapster = &set.files[1].manifest;
     assert_eq!(heapster.on_error, OnError::Drop);

@@ -265,7 +265,7 @@ fn what_is_no_rule_is_refused_before_it_is_compiled() {
     let text = |text: String| wat::parse_str(text).unwrap();
     let large = text(format!("(module (func {}))", "nop ".repeat(1 << 20)));
     let many = text(format!("(module {})", "(func)".repeat(100_001)));
-    let page = LoadError::NotWasm("it does not begin with the bytes of WebAssembly");
+    let page = LoadError::NotWasm("it does not begin with the bytes of WebAssembly; was it copied whole?");
     for (name, bytes, want) in [
         ("a clock", guest("imports_clock"), foreign("wasi:clocks/monotonic-clock@0.2.0 now")),
         ("files", guest("imports_files"), foreign("wasi:filesystem/types@0.2.0")),

@@ -1,8 +1,13 @@
-//! `millrace check`: what the configuration means, or everything that is wrong with it. Opens no connection.
+//! `millrace check`: what the configuration and the rules mean, or everything that is wrong with them. Opens no
+//! connection.
 
+use std::fmt::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{EXIT_CONFIG, load, print, print_warnings};
+use super::{EXIT_CONFIG, load, print, print_error, print_warnings};
+use crate::app;
+use crate::batch::TypeRegistry;
 use crate::config::{Inputs, Loaded, Outside};
 
 /// Exit code 0 or 78.
@@ -11,5 +16,21 @@ pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     };
     print_warnings(&warnings);
-    print(&format!("configuration is good\n{config}"))
+    let chain = match app::rules(&config, Arc::new(TypeRegistry::default())) {
+        Ok((chain, warnings)) => {
+            print_warnings(&warnings);
+            chain
+        }
+        Err(error) => {
+            print_error(&format!("{error}"));
+            return if error.is_configuration() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE };
+        }
+    };
+    let mut text = format!("configuration is good\n{config}");
+    for (at, rule) in chain.rules().iter().enumerate() {
+        let head = if at == 0 { "chain" } else { "" };
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n{head:<12}{} {}", rule.name(), rule.description().version);
+    }
+    print(&text)
 }

@@ -169,9 +169,9 @@ impl Reading {
         let mut files = Vec::new();
         for (slot, Slot { wasm, manifest }) in std::mem::take(&mut self.slots) {
             let Some((path, bytes)) = wasm else {
-                if slot == HEAPSTER && !heapster.is_empty() {
-                    self.warnings.push(format!("{slot} is left out; its settings have no effect"));
-                }
+                let more =
+                    if slot == HEAPSTER && !heapster.is_empty() { ", and its settings have no effect" } else { "" };
+                self.warnings.push(format!("{slot} is left out by an empty file: no rule runs in its place{more}"));
                 continue;
             };
             let mut defaults = Manifest::default_of(&slot);

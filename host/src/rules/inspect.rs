@@ -47,7 +47,7 @@ pub(super) fn form(bytes: &[u8]) -> Result<Form, LoadError> {
     } else if bytes.starts_with(b"\0asm") {
         "its header is of an unknown version"
     } else {
-        "it does not begin with the bytes of WebAssembly"
+        "it does not begin with the bytes of WebAssembly; was it copied whole?"
     }))
 }
 
