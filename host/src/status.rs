@@ -103,6 +103,10 @@ pub struct Counters {
     pub unknown_kind: u64,
     /// Metrics whose name is taken by another value type.
     pub type_conflicts: u64,
+    /// Values from outside whose metric has a name too many or too long.
+    pub names_left_out: u64,
+    /// Labels of objects over a bound.
+    pub labels_left_out: u64,
     /// Batches lost because a rule's call ended in a defect of this program.
     pub panics: u64,
 }
@@ -118,6 +122,8 @@ impl Counters {
         self.nameless += counts.nameless;
         self.unknown_kind += counts.unknown_kind;
         self.type_conflicts += counts.type_conflicts;
+        self.names_left_out += counts.names_left_out;
+        self.labels_left_out += counts.labels_left_out;
     }
 }
 

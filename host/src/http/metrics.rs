@@ -49,6 +49,8 @@ fn cycles(page: &mut Page, board: &Board) {
         ("millrace_decode_nameless_total", "Pods and containers without a name, dropped.", counters.nameless),
         ("millrace_decode_unknown_kind_total", "Custom metrics of an unknown type, dropped.", counters.unknown_kind),
         ("millrace_decode_type_conflicts_total", "Metrics with a second value type, dropped.", counters.type_conflicts),
+        ("millrace_decode_names_left_out_total", "Values with a metric name too many.", counters.names_left_out),
+        ("millrace_decode_labels_left_out_total", "Labels of objects over a bound.", counters.labels_left_out),
         ("millrace_panics_total", "Batches lost by a defect of Millrace.", counters.panics),
     ] {
         page.one(name, "counter", help, value);

@@ -275,10 +275,10 @@ fn a_name_of_another_type_is_left_out_and_counted() {
     let body = br#"{"pods":[{"podRef":{"name":"p","namespace":"n"},"containers":[{"name":"c",
         "cpu":{"usageCoreNanoSeconds":1},"userDefinedMetrics":[{"name":"q","type":"gauge","value":1}]}]}]}"#;
     let types = TypeRegistry::default();
-    types.check("custom/q", crate::batch::ValueType::Int).unwrap();
+    types.check("custom/q", crate::batch::ValueType::Int, crate::batch::NamedBy::Workload).unwrap();
     let decoded = decode(body, &node("node-a"), &[], |_| None, &CYCLE, &DecodeBounds::default(), &types).unwrap();
     assert_eq!((decoded.counts.type_conflicts, decoded.counts.points), (1, 1 + 3));
-    assert!(types.check("cpu/usage", crate::batch::ValueType::Float).is_err());
+    assert!(types.check("cpu/usage", crate::batch::ValueType::Float, crate::batch::NamedBy::Host).is_err());
 }
 
 /// Not a check of speed, which depends on the machine, but the loop that measures it.
