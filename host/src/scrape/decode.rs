@@ -1,6 +1,7 @@
 //! One kubelet's answer and the inventory's facts, joined into a batch. It adds nothing up and
 //! reckons no rates; what it leaves out it counts.
 
+mod budget;
 mod duplicates;
 mod entities;
 mod writer;
