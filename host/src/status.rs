@@ -89,8 +89,13 @@ pub struct Counters {
     pub failures: BTreeMap<&'static str, u64>,
     /// Points decoded.
     pub points_scraped: u64,
-    /// Points handed to the sinks.
+    /// Points handed to the sinks: those decoded, and what the rules added, less what they dropped,
+    /// merged and lost, less the private ones and the lost ones. Always exactly.
     pub points_published: u64,
+    /// Points for rules only, which never reach a sink.
+    pub points_private: u64,
+    /// Points of batches lost by a defect of this program.
+    pub points_lost: u64,
     /// Values beyond i64, dropped at decode.
     pub values_over_range: u64,
     /// Values that were no numbers or times, dropped at decode.

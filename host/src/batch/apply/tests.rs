@@ -40,7 +40,7 @@ fn applied(edit: &Edit) -> Result<(Vec<String>, EditStats), EditError> {
     let batch = sample();
     let bounds = BatchBounds::growing_from(&batch).room(&batch);
     match apply(batch, edit, &bounds, &TypeRegistry::default()) {
-        Ok((batch, stats)) => Ok((rows(&strip_private(batch)), stats)),
+        Ok((batch, stats)) => Ok((rows(&strip_private(batch).0), stats)),
         Err(refused) => {
             assert_eq!(rows(&refused.0), rows(&sample()), "a refused edit leaves the batch alone");
             Err(refused.1)
