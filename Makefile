@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint rules bench bench-large setup setup-build clean
+.PHONY: help run test lint rules bench bench-large guard setup setup-build clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +26,9 @@ bench: setup rules ## Measure rules and whole cycles
 
 bench-large: setup rules ## Measure large clusters and every sink
 	@tools/bench.sh large
+
+guard: setup rules ## Count instructions, and fail at 5 % over the baseline
+	@tools/guard.sh
 
 setup: ## Install what building and testing need and is missing
 	@tools/setup.sh

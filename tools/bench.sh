@@ -13,6 +13,8 @@ case ${1-} in
     '')
         say "Rules: about 20 s"
         bench rules
+        say "Stages: about a minute"
+        bench stages
         say "Whole cycles at 100 nodes: about a minute and a half"
         bench cycles -- --nodes 100 --sink none,log,influxdb
         ;;

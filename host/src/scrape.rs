@@ -12,9 +12,11 @@ mod number;
 mod sessions;
 pub mod summary;
 mod target;
+mod turns;
 mod verify;
 
 pub use client::{NodeAnswer, Scraper};
 pub use credentials::ScrapeSetupError;
 pub use decode::{DecodeBounds, DecodeCounts, Decoded, decode};
 pub use failure::ScrapeFailure;
+pub use turns::{Room, Turn};

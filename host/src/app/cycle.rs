@@ -12,6 +12,7 @@ use super::clock::Tick;
 use super::pipeline::{CycleReport, Ended, Feeder};
 use crate::batch::{Batch, Cycle, TypeRegistry};
 use crate::kube::{Inventory, NodeFacts};
+use crate::rules::tame;
 use crate::scrape::{DecodeBounds, DecodeCounts, NodeAnswer, ScrapeFailure, Scraper, decode};
 use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, rfc3339};
 
@@ -19,6 +20,9 @@ use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, 
 const NAMED_PER_REASON: usize = 3;
 /// A node that goes on failing for the same reason is mentioned again after so many cycles.
 const MENTIONED_EVERY: u64 = 10;
+
+/// Longest text about one node's failure, bytes.
+const ERROR_BYTES: usize = 600;
 
 /// The state of a node that answered.
 const OK: &str = "ok";
@@ -127,7 +131,9 @@ impl Cycles {
         if tick.missed > 0 {
             warn!(missed = tick.missed, "the cycle before took longer than the resolution; ticks were missed");
         }
-        let nodes = self.inventory.nodes();
+        let mut nodes = self.inventory.nodes();
+        // Those that failed last wait for those that did not.
+        nodes.sort_by_key(|node| self.failing.contains_key(&node.name));
         let mut cycle = Cycle {
             number: self.number,
             time: tick.time,
@@ -174,7 +180,7 @@ impl Cycles {
 
     /// Asks all nodes, and decodes each answer as it comes.
     async fn scrape(&self, cycle: Cycle, nodes: Vec<Arc<NodeFacts>>) -> Result<(Vec<Answer>, Option<Instant>), Ended> {
-        let spread = if self.back_to_back { Duration::ZERO } else { Scraper::spread(nodes.len()) };
+        let spread = if self.back_to_back { Duration::ZERO } else { Scraper::spread(nodes.len(), self.resolution) };
         // The rules and the sinks get the last twentieth of the window.
         let deadline = tokio::time::Instant::now() + self.resolution.mul_f64(0.95);
         let (out, mut answers) = mpsc::channel::<NodeAnswer>(64);
@@ -302,8 +308,8 @@ fn decode_and_feed(
         points: 0,
     };
     let decoded = answer.result.and_then(|body| {
-        node.bytes = body.len();
-        decode_body(&body, &answer.node, cycle, inventory, types)
+        node.bytes = body.bytes.len();
+        decode_body(&body.bytes, &answer.node, cycle, inventory, types)
     });
     let outcome = match decoded {
         Ok((batch, counts)) => {
@@ -313,7 +319,8 @@ fn decode_and_feed(
         }
         Err(failure) => {
             node.state = failure.reason();
-            node.error = Some(failure.to_string());
+            // What a kubelet said of itself may be in it.
+            node.error = Some(tame(&failure.to_string(), ERROR_BYTES));
             Err(None)
         }
     };

@@ -1,6 +1,7 @@
 //! Asks kubelets: when to start each request, how many at once, how long, and how much is read. What
 //! the bytes mean is not its business.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use hashbrown::{HashMap, HashSet};
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Client, Response};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::error;
 
 use crate::batch::Cycle;
@@ -21,6 +22,7 @@ use crate::kube::{ClusterCredentials, NodeFacts};
 use super::credentials::{Credentials, ScrapeSetupError};
 use super::failure::{Excerpt, ScrapeFailure};
 use super::target::{NodeResolver, Target};
+use super::turns::{PATIENCE, Room, Turn, Turns};
 
 /// Longest wait for an answer unless the configuration says otherwise.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -37,9 +39,18 @@ pub struct NodeAnswer {
     /// The node that was asked.
     pub node: Arc<NodeFacts>,
     /// The body, not yet looked at.
-    pub result: Result<Bytes, ScrapeFailure>,
+    pub result: Result<Body, ScrapeFailure>,
     /// From the request's start to its last byte.
     pub took: Duration,
+}
+
+/// A body, and its share of the bounds on all bodies: drop it once it is decoded.
+#[derive(Debug)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    _turn: Turn,
+    _room: Room,
 }
 
 /// Asks kubelets for their Summary, over one connection each.
@@ -54,7 +65,7 @@ struct Shared {
     client: Client,
     credentials: Credentials,
     resolver: NodeResolver,
-    permits: Semaphore,
+    turns: Turns,
     in_flight: Mutex<HashSet<Arc<str>>>,
 }
 
@@ -79,15 +90,17 @@ impl Scraper {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ScrapeSetupError::Client(error.to_string()))?;
-        let permits = Semaphore::new(config.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        let shared = Shared { config, client, credentials, resolver, permits, in_flight: Mutex::default() };
+        let turns = Turns::new(config.concurrency, usize::try_from(config.max_body).unwrap_or(usize::MAX));
+        let shared = Shared { config, client, credentials, resolver, turns, in_flight: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Over how long the starts of one cycle's requests are spread: 8 ms a node, at most 4 s.
+    /// Over how long the starts of one cycle's requests are spread: 8 ms a node, at most 4 s, and at
+    /// most a quarter of the resolution.
     #[must_use]
-    pub fn spread(nodes: usize) -> Duration {
-        STAGGER.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX)).min(LONGEST_SPREAD)
+    pub fn spread(nodes: usize, resolution: Duration) -> Duration {
+        let wanted = STAGGER.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX));
+        wanted.min(LONGEST_SPREAD).min(resolution / 4)
     }
 
     /// Asks every node once and sends each answer as it comes: exactly one for every node. Requests
@@ -171,25 +184,36 @@ impl Shared {
         begin: Instant,
         wait: Duration,
         deadline: Instant,
-    ) -> (Result<Bytes, ScrapeFailure>, Duration) {
+    ) -> (Result<Body, ScrapeFailure>, Duration) {
         let turn = async {
             sleep_until(begin).await;
-            self.permits.acquire().await
+            self.turns.turn().await
         };
-        let Ok(Ok(_permit)) = timeout_at(deadline, turn).await else {
-            return (Err(ScrapeFailure::Timeout(begin.elapsed())), Duration::ZERO);
+        let Ok(Some(mut turn)) = timeout_at(deadline, turn).await else {
+            return (Err(ScrapeFailure::NoTurn), Duration::ZERO);
         };
         let Some(_alone) = InFlight::enter(&self.in_flight, &node.name) else {
             return (Err(ScrapeFailure::InFlight), Duration::ZERO);
         };
         let asked = Instant::now();
-        let result = timeout_at(deadline.min(asked + wait), self.ask(target)).await;
+        let answer = async {
+            let mut answer = pin!(self.ask(target));
+            match timeout(PATIENCE, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.turns.step_aside(&mut turn);
+                    answer.await
+                }
+            }
+        };
+        let result = timeout_at(deadline.min(asked + wait), answer).await;
         let took = asked.elapsed();
-        (result.unwrap_or(Err(ScrapeFailure::Timeout(took))), took)
+        let result = result.unwrap_or(Err(ScrapeFailure::Timeout(took)));
+        (result.map(|(bytes, room)| Body { bytes, _turn: turn, _room: room }), took)
     }
 
     /// One request, and a second one if the token was refused and the file holds another by now.
-    async fn ask(&self, target: &Target) -> Result<Bytes, ScrapeFailure> {
+    async fn ask(&self, target: &Target) -> Result<(Bytes, Room), ScrapeFailure> {
         let token = self.credentials.token();
         let answer = self.get(target, token.as_ref()).await;
         if !matches!(answer, Err(ScrapeFailure::Unauthorized(_))) {
@@ -201,7 +225,7 @@ impl Shared {
         }
     }
 
-    async fn get(&self, target: &Target, token: Option<&HeaderValue>) -> Result<Bytes, ScrapeFailure> {
+    async fn get(&self, target: &Target, token: Option<&HeaderValue>) -> Result<(Bytes, Room), ScrapeFailure> {
         let mut request = self.client.get(target.url.clone()).header(ACCEPT, "application/json");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.clone());
@@ -209,8 +233,9 @@ impl Shared {
         let failed = |error: reqwest::Error| ScrapeFailure::of_request(&error.without_url(), &target.address);
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
+        let mut room = Room::default();
         if status != 200 {
-            let (text, _) = read(&mut response, Excerpt::READ).await.unwrap_or_default();
+            let (text, _) = self.read(&mut response, Excerpt::READ, &mut room).await.unwrap_or_default();
             return Err(ScrapeFailure::of_status(status, &text));
         }
         let limit = self.config.max_body;
@@ -218,26 +243,36 @@ impl Shared {
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        match read(&mut response, usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(failed)? {
-            (body, true) => Ok(body),
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        match self.read(&mut response, limit, &mut room).await.map_err(failed)? {
+            (bytes, true) => Ok((bytes, room)),
             (_, false) => Err(too_large()),
         }
     }
-}
 
-/// The body up to `limit` bytes, counted as they come out of decompression; false if there were more.
-async fn read(response: &mut Response, limit: usize) -> Result<(Bytes, bool), reqwest::Error> {
-    let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = BytesMut::with_capacity(expected.unwrap_or(FIRST_BUFFER).min(limit));
-    while let Some(chunk) = response.chunk().await? {
-        let room = limit - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body.freeze(), false));
+    /// The body up to `limit` bytes, counted as they come out of decompression; false if there were
+    /// more.
+    async fn read(
+        &self,
+        response: &mut Response,
+        limit: usize,
+        room: &mut Room,
+    ) -> Result<(Bytes, bool), reqwest::Error> {
+        let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let expected = expected.unwrap_or(FIRST_BUFFER).min(limit);
+        self.turns.enlarge(room, expected).await;
+        let mut body = BytesMut::with_capacity(expected);
+        while let Some(chunk) = response.chunk().await? {
+            let left = limit - body.len();
+            if chunk.len() > left {
+                body.extend_from_slice(&chunk[..left]);
+                return Ok((body.freeze(), false));
+            }
+            self.turns.enlarge(room, body.len() + chunk.len()).await;
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
+        Ok((body.freeze(), true))
     }
-    Ok((body.freeze(), true))
 }
 
 /// While it lives, no second request to the same node starts.
@@ -265,9 +300,11 @@ mod tests {
 
     #[test]
     fn starts_are_spread_over_8_ms_a_node_up_to_4_s() {
+        let minute = Duration::from_secs(60);
         for (nodes, want) in [(0, 0), (1, 8), (100, 800), (500, 4000), (5000, 4000)] {
-            assert_eq!(Scraper::spread(nodes), Duration::from_millis(want), "{nodes}");
+            assert_eq!(Scraper::spread(nodes, minute), Duration::from_millis(want), "{nodes}");
         }
+        assert_eq!(Scraper::spread(300, Duration::from_secs(1)), Duration::from_millis(250), "a quarter");
     }
 
     #[test]

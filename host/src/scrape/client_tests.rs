@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,7 +43,7 @@ async fn ask(scraper: &Scraper, node: Arc<NodeFacts>) -> Result<Bytes, ScrapeFai
     let (out, mut answers) = mpsc::channel(1);
     let deadline = Instant::now() + Duration::from_secs(30);
     scraper.scrape_all(CYCLE, vec![node], Duration::ZERO, deadline, out).await;
-    answers.recv().await.unwrap().result
+    answers.recv().await.unwrap().result.map(|body| body.bytes)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -125,7 +126,7 @@ async fn nobody_there_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_and_every_node_is_answered_for() {
+async fn every_node_is_answered_for() {
     let server = Loopback::start(0, None, |_| Reply::Keep(answer("200 OK", "", b"{}"))).await;
     let scraper = Scraper::new(plain(server.address.port()), &ClusterCredentials::default()).unwrap();
     let unready = Arc::new(NodeFacts { ready: false, ..NodeFacts::clone(&node("unready")) });
@@ -136,7 +137,10 @@ async fn a_connection_is_kept_and_every_node_is_answered_for() {
     scraper.scrape_all(CYCLE, nodes, Duration::from_millis(20), deadline, out).await;
     let mut got = Vec::new();
     while let Some(answer) = answers.recv().await {
-        got.push((answer.node.name.to_string(), answer.result.map_err(|failure| failure.reason())));
+        got.push((
+            answer.node.name.to_string(),
+            answer.result.map(|body| body.bytes).map_err(|failure| failure.reason()),
+        ));
     }
     got.sort();
     let ok = |name: &str| (name.to_owned(), Ok(Bytes::from_static(b"{}")));
@@ -153,10 +157,34 @@ async fn the_cycles_deadline_ends_every_request() {
     let (out, mut answers) = mpsc::channel(8);
     let deadline = Instant::now() + Duration::from_millis(200);
     scraper.scrape_all(CYCLE, vec![node("a"), node("b")], Duration::ZERO, deadline, out).await;
-    for _ in 0..2 {
-        assert_eq!(answers.recv().await.unwrap().result.unwrap_err().reason(), "timeout");
+    let mut reasons = Vec::new();
+    while let Some(answer) = answers.recv().await {
+        reasons.push(answer.result.unwrap_err().reason());
     }
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["no-turn", "timeout"]);
     assert_eq!(server.heads().len(), 1, "the second waits for its turn");
+}
+
+#[tokio::test]
+async fn however_many_hang_the_others_are_asked() {
+    let asked = AtomicUsize::new(0);
+    let server = Loopback::start(0, None, move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Reply::Hold(Vec::new()),
+        _ => Reply::Close(answer("200 OK", "", b"{}")),
+    })
+    .await;
+    let config = KubeletConfig { concurrency: 2, ..plain(server.address.port()) };
+    let scraper = Scraper::new(config, &ClusterCredentials::default()).unwrap();
+    let (out, mut answers) = mpsc::channel(8);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let nodes = ["a", "b", "c", "d"].map(node).to_vec();
+    let asking = tokio::spawn(async move { scraper.scrape_all(CYCLE, nodes, Duration::ZERO, deadline, out).await });
+    for _ in 0..2 {
+        let answer = answers.recv().await.unwrap();
+        assert!(answer.result.is_ok(), "{answer:?}");
+    }
+    asking.abort();
 }
 
 struct Authority {

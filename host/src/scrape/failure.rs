@@ -12,6 +12,11 @@ pub enum ScrapeFailure {
         "no complete answer within {0:.1?}; look at the kubelet's load, or raise the kubelet `timeout` (below the resolution)"
     )]
     Timeout(Duration),
+    /// It was never asked.
+    #[error(
+        "its turn did not come before the end of the cycle; the rules or other nodes are slow: see their times in /api/v1/status, and raise the resolution or the kubelet `concurrency`"
+    )]
+    NoTurn,
     /// Nothing listens there.
     #[error("connection refused by {0}; is the kubelet running, and is this its port? (10255 is off by default)")]
     Refused(String),
@@ -111,6 +116,7 @@ impl ScrapeFailure {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
+            Self::NoTurn => "no-turn",
             Self::Refused(_) => "refused",
             Self::Connection { .. } | Self::NotHttp(_) => "connection",
             Self::Tls { .. } | Self::NotTls(_) => "tls",
@@ -132,7 +138,7 @@ impl ScrapeFailure {
     /// Whether the node was asked at all.
     #[must_use]
     pub fn was_asked(&self) -> bool {
-        !matches!(self, Self::NotReady | Self::NoAddress(_) | Self::InFlight)
+        !matches!(self, Self::NotReady | Self::NoAddress(_) | Self::InFlight | Self::NoTurn)
     }
 
     /// The failure that a status other than 200 stands for.

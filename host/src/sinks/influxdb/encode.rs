@@ -20,6 +20,7 @@ const TIMES: (i64, i64) = (i64::MIN + 2, i64::MAX - 1);
 
 /// Writes every point of the batch as a line, or with others as the fields of one.
 pub fn encode(schema: &Schema, cycle: &Cycle, batch: &Batch, out: &mut Chunker) {
+    let cycle_time = cycle.time.clamp(TIMES.0, TIMES.1);
     let mut encoder = Encoder {
         schema,
         batch,
@@ -31,7 +32,8 @@ pub fn encode(schema: &Schema, cycle: &Cycle, batch: &Batch, out: &mut Chunker) 
         own: Tags::default(),
         merged: Vec::new(),
         merged_set: 0,
-        cycle_time: cycle.time.clamp(TIMES.0, TIMES.1),
+        cycle_time,
+        cycle_end: format!(" {cycle_time}\n").into_bytes(),
         rows: Vec::new(),
         int: itoa::Buffer::new(),
         float: ryu::Buffer::new(),
@@ -69,6 +71,8 @@ struct Encoder<'a> {
     merged: Vec<u8>,
     merged_set: u32,
     cycle_time: i64,
+    /// How a line of that time ends.
+    cycle_end: Vec<u8>,
     rows: Vec<Row>,
     int: itoa::Buffer,
     float: ryu::Buffer,
@@ -231,11 +235,14 @@ impl Encoder<'_> {
     }
 
     fn end_line(&mut self, time: i64, points: u32) {
-        let time = self.int.format(time);
         let body = self.out.body();
-        body.push(b' ');
-        body.extend_from_slice(time.as_bytes());
-        body.push(b'\n');
+        if time == self.cycle_time {
+            body.extend_from_slice(&self.cycle_end);
+        } else {
+            body.push(b' ');
+            body.extend_from_slice(self.int.format(time).as_bytes());
+            body.push(b'\n');
+        }
         self.out.end_record(points);
     }
 
