@@ -4,19 +4,25 @@
 //! memcpys. No I/O here, and no arithmetic on values: that is for rules.
 
 pub mod apply;
+pub mod bounds;
 pub mod builder;
+mod check;
 pub mod columns;
 pub mod edit;
 pub mod merge;
+pub mod registry;
+mod strings;
 pub mod symbols;
 pub mod types;
 pub mod view;
 
 pub use apply::{EditStats, apply};
+pub use bounds::{BatchBounds, EditBounds};
 pub use builder::{BatchBuilder, Descriptor};
 pub use columns::{Batch, Entities, LabelSets, Metrics, Origin, Points};
-pub use edit::{Edit, EditBounds, EditError};
+pub use edit::{Edit, EditError};
 pub use merge::strip_private;
+pub use registry::{NamedBy, TypeConflict, TypeRegistry};
 pub use symbols::Symbols;
-pub use types::{Cycle, Kind, Level, Merge, TypeConflict, TypeRegistry, UNKNOWN_AT, ValueType};
+pub use types::{Cycle, Kind, Level, Merge, UNKNOWN_AT, ValueType};
 pub use view::{EntityView, PointView, Value};

@@ -89,8 +89,13 @@ pub struct Counters {
     pub failures: BTreeMap<&'static str, u64>,
     /// Points decoded.
     pub points_scraped: u64,
-    /// Points handed to the sinks.
+    /// Points handed to the sinks: those decoded, and what the rules added, less what they dropped,
+    /// merged and lost, less the private ones and the lost ones. Always exactly.
     pub points_published: u64,
+    /// Points for rules only, which never reach a sink.
+    pub points_private: u64,
+    /// Points of batches lost by a defect of this program.
+    pub points_lost: u64,
     /// Values beyond i64, dropped at decode.
     pub values_over_range: u64,
     /// Values that were no numbers or times, dropped at decode.
@@ -103,6 +108,10 @@ pub struct Counters {
     pub unknown_kind: u64,
     /// Metrics whose name is taken by another value type.
     pub type_conflicts: u64,
+    /// Values from outside whose metric has a name too many or too long.
+    pub names_left_out: u64,
+    /// Labels of objects over a bound.
+    pub labels_left_out: u64,
     /// Batches lost because a rule's call ended in a defect of this program.
     pub panics: u64,
 }
@@ -118,6 +127,8 @@ impl Counters {
         self.nameless += counts.nameless;
         self.unknown_kind += counts.unknown_kind;
         self.type_conflicts += counts.type_conflicts;
+        self.names_left_out += counts.names_left_out;
+        self.labels_left_out += counts.labels_left_out;
     }
 }
 

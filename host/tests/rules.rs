@@ -187,6 +187,17 @@ fn every_batch_stops_at_a_bad_rule_that_halts() {
     }
 }
 
+/// A small batch may grow to some 10,000 points, whatever the number of rules.
+#[test]
+fn rules_one_after_the_other_do_not_multiply_a_batch() {
+    let rules = ["10", "20", "30"].map(|slot| file(slot, "adds_8000", OnError::Pass));
+    let mut chain = chain(rules.into());
+    let out = chain.process(&cycle(1), batch()).unwrap();
+    assert_eq!(out.points.len(), 8_004);
+    let faults: Vec<_> = chain.status().iter().map(|rule| rule.stats.faults.get(&FaultKind::TooBig).copied()).collect();
+    assert_eq!(faults, [None, Some(1), Some(1)]);
+}
+
 #[test]
 fn a_loop_is_stopped_near_its_limit() {
     // The clock runs for as long as a rule lives, not only for as long as its engine is held.

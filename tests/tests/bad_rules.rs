@@ -157,6 +157,55 @@ async fn a_rule_that_drops_costs_the_batch_it_fails_on() {
     }
 }
 
+/// What went to the sinks is what was decoded, with all that happened to it on the way.
+fn adds_up(status: &Value, metrics: &BTreeMap<String, f64>) {
+    let counted = |name: &str| status["counters"][name].as_i64().unwrap();
+    let rules = status["rules"].as_array().unwrap();
+    let of_rules = |name: &str| rules.iter().map(|rule| rule["stats"][name].as_i64().unwrap()).sum::<i64>();
+    let mut want = counted("points_scraped") + of_rules("points_added");
+    for part in ["points_dropped", "points_merged", "points_lost"] {
+        want -= of_rules(part);
+    }
+    want -= counted("points_private") + counted("points_lost");
+    assert_eq!(counted("points_published"), want, "{status:#}");
+
+    let sum = |name: &str, with: &str| -> f64 {
+        metrics
+            .iter()
+            .filter(|(series, _)| series.starts_with(name) && series.contains(with))
+            .map(|(_, value)| value)
+            .sum()
+    };
+    let shown = sum("millrace_points_scraped_total", "") + sum("millrace_rule_points_total", "did=\"added\"")
+        - sum("millrace_rule_points_total", "did=\"dropped\"")
+        - sum("millrace_rule_points_total", "did=\"merged\"")
+        - sum("millrace_rule_points_lost_total", "")
+        - sum("millrace_points_private_total", "")
+        - sum("millrace_points_lost_total", "");
+    assert_eq!(sum("millrace_points_published_total", ""), shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_point_is_accounted_for_from_the_scrape_to_the_sinks() {
+    let sim = cluster().await;
+    let setup = rule(setup(&sim), "10-third", "traps_third", "on-error = 'drop'");
+    let mut router = rule(setup, "60-totals", "totals", "").start().await;
+    router.cycle(3).await;
+    // The pages are two; they agree where no cycle ended in between.
+    let (status, metrics) = loop {
+        let (status, metrics) = (router.status().await, router.metrics().await);
+        if metrics["millrace_cycles_total"] == status["counters"]["cycles"].as_f64().unwrap() {
+            break (status, metrics);
+        }
+    };
+    adds_up(&status, &metrics);
+    assert!(status["counters"]["points_private"].as_u64().unwrap() > 0, "{status:#}");
+    assert!(shown(&status, "third")["stats"]["points_lost"].as_u64().unwrap() > 0, "{status:#}");
+    let heapster = &shown(&status, "heapster")["stats"];
+    assert!(heapster["points_added"].as_u64().unwrap() > 0 && heapster["points_dropped"].as_u64().unwrap() > 0);
+    router.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_halts_stops_the_chain_until_a_restart_and_says_so() {
     let sim = cluster().await;

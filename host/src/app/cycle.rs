@@ -240,6 +240,8 @@ impl Cycles {
         status.containers = report.containers;
         status.points_published = report.points;
         self.counters.cycles += 1;
+        self.counters.points_private += report.private;
+        self.counters.points_lost += report.lost;
         self.counters.points_published += report.points;
         self.counters.panics += report.panics;
         log(&status);

@@ -28,6 +28,10 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub struct CycleReport {
     /// Points that went to the sinks.
     pub points: u64,
+    /// Points for rules only, which end here.
+    pub private: u64,
+    /// Points of batches lost by a defect of this program.
+    pub lost: u64,
     /// Pods among the entities.
     pub pods: u64,
     /// Containers among the entities.
@@ -207,6 +211,7 @@ impl Pipeline {
             Ok(None) => {}
             Err(_) => {
                 self.report.panics += 1;
+                self.report.lost += self.chain.take_lost();
                 error!(cycle = cycle.number, "the chain broke on a batch; the batch is lost");
             }
         }
@@ -218,6 +223,7 @@ impl Pipeline {
         let done = catch_unwind(AssertUnwindSafe(|| chain.finish(&cycle, &mut |batch| totals.push(batch))));
         if done.is_err() {
             self.report.panics += 1;
+            self.report.lost += self.chain.take_lost();
             error!(cycle = cycle.number, "the chain broke at the end of a cycle; its totals may be missing");
         }
         self.report.finish = start.elapsed();
@@ -234,7 +240,8 @@ impl Pipeline {
     }
 
     fn publish(&mut self, cycle: Cycle, batch: Batch) {
-        let batch = strip_private(batch);
+        let (batch, private) = strip_private(batch);
+        self.report.private += private;
         self.report.points += batch.points.len() as u64;
         for &level in &batch.entities.level {
             match Level::from_byte(level) {

@@ -89,6 +89,13 @@ impl BatchBuilder {
         row
     }
 
+    /// The row of the metric with this name, if the batch has it.
+    #[must_use]
+    pub fn find_metric(&self, name: &str) -> Option<u32> {
+        let symbol = self.batch.symbols.find(name)?;
+        self.metric_of_symbol.get(symbol as usize).copied().filter(|&row| row != u32::MAX)
+    }
+
     /// A new label set of these symbols. Equal sets may be added twice; sets are compared by content.
     pub fn label_set(&mut self, labels: &[(u32, u32)]) -> u32 {
         if labels.is_empty() {

@@ -23,9 +23,11 @@ pub(super) fn unite(batch: &mut Batch, labels_changed: bool, touched: &[u32]) ->
     merge_points(batch, touched, &sets)
 }
 
-/// Takes away what only rules may see. A batch goes to the sinks after this.
+/// Takes away what only rules may see, and answers how many points that was. A batch goes to the
+/// sinks after this.
 #[must_use]
-pub fn strip_private(mut batch: Batch) -> Batch {
+pub fn strip_private(mut batch: Batch) -> (Batch, u64) {
+    let before = batch.points.len();
     let private: Vec<bool> =
         (0..batch.symbols.len()).map(|id| batch.symbols.get(id as u32).starts_with(PRIVATE)).collect();
     let is_private = |id: u32| private.get(id as usize).copied().unwrap_or(false);
@@ -56,7 +58,7 @@ pub fn strip_private(mut batch: Batch) -> Batch {
     batch.entities = entities;
     strip_sets(&mut batch, is_private);
     batch.symbols.seal();
-    batch
+    (batch, (before - at) as u64)
 }
 
 fn strip_sets(batch: &mut Batch, is_private: impl Fn(u32) -> bool) {

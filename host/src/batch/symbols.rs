@@ -17,24 +17,32 @@ pub struct Symbols {
 impl Symbols {
     /// The id of `string`, added if it is new. Ids are dense, from 0.
     pub fn intern(&mut self, string: &str) -> u32 {
-        let hash = self.hasher.hash_one(string);
-        let (text, ends) = (&self.text, &self.ends);
-        if let Some(&id) = self.index.find(hash, |&id| lookup(text, ends, id) == string) {
-            return id;
-        }
+        let hash = self.hash(string);
+        self.find_hashed(hash, string).unwrap_or_else(|| self.push_hashed(hash, string))
+    }
+
+    /// The id of `string`, if the batch has it.
+    #[must_use]
+    pub fn find(&self, string: &str) -> Option<u32> {
+        self.find_hashed(self.hash(string), string)
+    }
+
+    pub(super) fn hash(&self, string: &str) -> u64 {
+        self.hasher.hash_one(string)
+    }
+
+    pub(super) fn find_hashed(&self, hash: u64, string: &str) -> Option<u32> {
+        self.index.find(hash, |&id| lookup(&self.text, &self.ends, id) == string).copied()
+    }
+
+    /// Adds a string that is not there yet.
+    pub(super) fn push_hashed(&mut self, hash: u64, string: &str) -> u32 {
         let id = self.ends.len() as u32;
         self.text.push_str(string);
         self.ends.push(self.text.len() as u32);
         let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
         self.index.insert_unique(hash, id, |&other| hasher.hash_one(lookup(text, ends, other)));
         id
-    }
-
-    /// The id of `string`, if the batch has it.
-    #[must_use]
-    pub fn find(&self, string: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(string);
-        self.index.find(hash, |&id| lookup(&self.text, &self.ends, id) == string).copied()
     }
 
     /// The string under `id`; empty for an id that was never given out.

@@ -43,12 +43,16 @@ fn cycles(page: &mut Page, board: &Board) {
         ("millrace_scrapes_total", "Answers that became a batch.", counters.answers),
         ("millrace_points_scraped_total", "Points decoded.", counters.points_scraped),
         ("millrace_points_published_total", "Points handed to the sinks.", counters.points_published),
+        ("millrace_points_private_total", "Points for rules only, kept from the sinks.", counters.points_private),
+        ("millrace_points_lost_total", "Points lost by a defect of Millrace.", counters.points_lost),
         ("millrace_decode_over_range_total", "Values beyond i64, dropped.", counters.values_over_range),
         ("millrace_decode_malformed_total", "Values that were no numbers, dropped.", counters.values_malformed),
         ("millrace_decode_duplicates_total", "Pods and containers that stood twice.", counters.duplicates),
         ("millrace_decode_nameless_total", "Pods and containers without a name, dropped.", counters.nameless),
         ("millrace_decode_unknown_kind_total", "Custom metrics of an unknown type, dropped.", counters.unknown_kind),
         ("millrace_decode_type_conflicts_total", "Metrics with a second value type, dropped.", counters.type_conflicts),
+        ("millrace_decode_names_left_out_total", "Values with a metric name too many.", counters.names_left_out),
+        ("millrace_decode_labels_left_out_total", "Labels of objects over a bound.", counters.labels_left_out),
         ("millrace_panics_total", "Batches lost by a defect of Millrace.", counters.panics),
     ] {
         page.one(name, "counter", help, value);
@@ -113,6 +117,18 @@ fn rules(page: &mut Page, board: &Board) {
     for rule in &snapshot.rules {
         for (became, count) in [("passed", rule.stats.batches_passed), ("lost", rule.stats.batches_lost)] {
             page.row("millrace_rule_failed_batches_total", &[("rule", &rule.name), ("became", became)], count);
+        }
+    }
+    page.head("millrace_rule_points_total", "counter", "Points by what a rule's edits did with them.");
+    for rule in &snapshot.rules {
+        let stats = &rule.stats;
+        for (did, count) in [
+            ("added", stats.points_added),
+            ("dropped", stats.points_dropped),
+            ("merged", stats.points_merged),
+            ("refused", stats.points_refused),
+        ] {
+            page.row("millrace_rule_points_total", &[("rule", &rule.name), ("did", did)], count);
         }
     }
     page.head("millrace_rule_points_lost_total", "counter", "Points of the lost batches.");

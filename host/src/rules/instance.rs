@@ -110,25 +110,25 @@ impl Instance {
         }
     }
 
-    /// Runs one batch.
+    /// Runs one batch, to which the answer may add what `room` says.
     ///
     /// # Errors
     /// [`Fault`], and the instance is gone.
-    pub fn process(self, cycle: &Cycle, batch: &Batch) -> Result<(Self, Answer), Fault> {
+    pub fn process(self, cycle: &Cycle, batch: &Batch, room: &EditBounds) -> Result<(Self, Answer), Fault> {
         let limit = self.limits.process;
-        let most = answer_bytes(Some(batch), &EditBounds::for_batch(batch));
+        let most = answer_bytes(Some(batch), room);
         let (instance, answer) =
             self.call(Call::Process, limit, most, |guest, store| guest.call_process(store, cycle.into(), lend(batch)))?;
         Ok((instance, edit_or_refusal(answer)?))
     }
 
-    /// Ends a cycle.
+    /// Ends a cycle. The answer may add what `room` says.
     ///
     /// # Errors
     /// [`Fault`], and the instance is gone.
-    pub fn finish(self, cycle: &Cycle) -> Result<(Self, Answer), Fault> {
+    pub fn finish(self, cycle: &Cycle, room: &EditBounds) -> Result<(Self, Answer), Fault> {
         let limit = self.limits.finish;
-        let most = answer_bytes(None, &EditBounds::for_totals());
+        let most = answer_bytes(None, room);
         let (instance, answer) =
             self.call(Call::Finish, limit, most, |guest, store| guest.call_finish(store, cycle.into()))?;
         Ok((instance, edit_or_refusal(answer)?))

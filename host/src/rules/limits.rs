@@ -36,9 +36,11 @@ pub(super) fn answer_bytes(batch: Option<&Batch>, bounds: &EditBounds) -> usize 
     const SLACK: usize = 1 << 20;
     let masks = batch.map_or(0, |batch| batch.entities.len() + batch.points.len());
     let points = bounds.points.saturating_mul(48);
-    let entities = bounds.entities.saturating_mul(256);
+    let entities = bounds.entities.saturating_mul(24);
+    // Two columns of names and values; label changes have a third.
+    let labels = bounds.labels.saturating_mul(12);
     let text = bounds.text_bytes.saturating_mul(2);
-    [points, entities, text, SLACK].into_iter().fold(masks, usize::saturating_add)
+    [points, entities, labels, text, SLACK].into_iter().fold(masks, usize::saturating_add)
 }
 
 /// A guest wanted more memory than its limit. The call ends there.

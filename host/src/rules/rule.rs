@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::manifest::OnError;
 use super::stats::{Meters, RuleStats, RuleStatus};
 use super::{Problem, tame};
-use crate::batch::{Batch, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
+use crate::batch::{Batch, BatchBounds, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
 
 /// Failures of one rule that are logged in one cycle; the others are counted.
 const LOGGED_PER_CYCLE: u64 = 3;
@@ -90,19 +90,26 @@ impl Rule {
         &self.description
     }
 
-    /// Runs one batch through the rule. None if the batch goes no further.
-    pub fn process(&mut self, cycle: &Cycle, mut batch: Batch, types: &TypeRegistry) -> Option<Batch> {
+    /// Runs one batch through the rule, which may make it as large as `bounds` say. None if the
+    /// batch goes no further.
+    pub fn process(
+        &mut self,
+        cycle: &Cycle,
+        mut batch: Batch,
+        bounds: &BatchBounds,
+        types: &TypeRegistry,
+    ) -> Option<Batch> {
         if self.halted {
             return self.withhold(&batch);
         }
         self.stats.process_calls += 1;
         self.stats.points_in += batch.points.len() as u64;
         let started = Instant::now();
-        let answer = self.call(|instance| instance.process(cycle, &batch));
+        let room = bounds.room(&batch);
+        let answer = self.call(|instance| instance.process(cycle, &batch, &room));
         self.stats.process_ns += nanos(started);
-        let bounds = EditBounds::for_batch(&batch);
         let fault = match answer {
-            Ok(edit) => match self.apply(batch, &edit, &bounds, types) {
+            Ok(edit) => match self.apply(batch, &edit, &room, types) {
                 Ok(batch) => return Some(batch),
                 Err(refused) => {
                     let (untouched, error) = *refused;
@@ -122,12 +129,11 @@ impl Rule {
         }
         self.stats.finish_calls += 1;
         let started = Instant::now();
-        let answer = self.call(|instance| instance.finish(cycle));
+        let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
+        let room = BatchBounds::totals().room(&empty);
+        let answer = self.call(|instance| instance.finish(cycle, &room));
         self.stats.finish_ns += nanos(started);
-        let totals = answer.and_then(|edit| {
-            let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
-            self.apply(empty, &edit, &EditBounds::for_totals(), types).map_err(|refused| refused.1.into())
-        });
+        let totals = answer.and_then(|edit| self.apply(empty, &edit, &room, types).map_err(|refused| refused.1.into()));
         match totals {
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
             Err(fault) => {

@@ -83,6 +83,8 @@ pub struct RuleStats {
     pub points_dropped: u64,
     /// Points that edits added.
     pub points_added: u64,
+    /// Points that were to be added and were left out: there is no room for their metrics' names.
+    pub points_refused: u64,
     /// Points that became one with an equal one.
     pub points_merged: u64,
     /// Entities that edits dropped.
@@ -109,6 +111,7 @@ impl RuleStats {
     pub(super) fn edited(&mut self, edit: &EditStats) {
         self.points_dropped += edit.dropped_points;
         self.points_added += edit.added_points;
+        self.points_refused += edit.refused_points;
         self.points_merged += edit.merged_points;
         self.entities_dropped += edit.dropped_entities;
         self.entities_added += edit.added_entities;

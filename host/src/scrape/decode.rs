@@ -1,6 +1,7 @@
 //! One kubelet's answer and the inventory's facts, joined into a batch. It adds nothing up and
 //! reckons no rates; what it leaves out it counts.
 
+mod budget;
 mod duplicates;
 mod entities;
 mod writer;
@@ -58,6 +59,10 @@ pub struct DecodeCounts {
     pub unknown_kind: u64,
     /// Metrics whose name is taken by another value type, dropped.
     pub type_conflicts: u64,
+    /// Values whose metric has a name too many or too long, left out.
+    pub names_left_out: u64,
+    /// Labels of objects over a bound, left out.
+    pub labels_left_out: u64,
 }
 
 /// A batch and its counts.

@@ -2,7 +2,7 @@
 //! labels. Where Heapster had a name, it is Heapster's; the rest follows its style. Names that begin
 //! with `__` are for rules only.
 
-use crate::batch::{Descriptor, Kind, Merge, TypeConflict, TypeRegistry, ValueType};
+use crate::batch::{Descriptor, Kind, Merge, NamedBy, TypeConflict, TypeRegistry, ValueType};
 
 macro_rules! facts {
     ($($(#[$doc:meta])* $fact:ident = $descriptor:expr;)+) => {
@@ -260,13 +260,19 @@ pub fn resource_unit(resource: &str) -> &'static str {
     }
 }
 
+/// Whether every cluster has this resource: it is counted against no bound on names.
+#[must_use]
+pub fn is_common(resource: &str) -> bool {
+    matches!(resource, "cpu" | "memory" | "ephemeral-storage" | "pods")
+}
+
 /// Reserves the table's names with their types, so that nothing from outside can take one with
 /// another type first.
 ///
 /// # Errors
 /// [`TypeConflict`] if one is taken already.
 pub fn reserve(types: &TypeRegistry) -> Result<(), TypeConflict> {
-    DESCRIPTORS.iter().try_for_each(|descriptor| types.check(descriptor.name, descriptor.value))
+    DESCRIPTORS.iter().try_for_each(|descriptor| types.check(descriptor.name, descriptor.value, NamedBy::Host))
 }
 
 #[cfg(test)]

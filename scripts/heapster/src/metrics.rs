@@ -198,6 +198,8 @@ fn classify_fact(fact: &str, edit: &mut Edit) -> Class {
     };
     match (kind, known) {
         ("request", Some(resource)) => Class::Request(resource),
+        // That would be a workload's own metric of another type.
+        ("request", None) if resource.starts_with("custom/") => Class::Private,
         ("request", None) => Class::OtherRequest(edit.metric(Descriptor::gauge(&format!("{resource}/request"), ""))),
         ("limit", Some(resource)) => Class::Limit(resource),
         ("capacity", Some(resource)) => Class::Capacity(resource),

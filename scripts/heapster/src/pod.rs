@@ -6,6 +6,7 @@ use crate::labels::{Joined, label};
 use crate::metrics::Output;
 use crate::reading::{Reading, rate_outputs};
 use crate::sums::Sums;
+use crate::totals::Counted;
 use crate::{Addition, Work};
 
 /// What a pod's value is summed from where the kubelet gives none. Counters are not summed.
@@ -39,9 +40,12 @@ const REQUESTED: [Output; 6] = [
 
 /// Where a pod or container is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub enum Origin {
+    /// Reported, and not bound to this node at the API server.
     Kubelet,
+    /// Bound, and not reported.
     Api,
+    /// Bound and reported.
     Both,
 }
 
@@ -77,9 +81,15 @@ impl<'b> Work<'b, '_> {
                 }
             }
         }
-        let namespace = label(self.batch, pod, self.labels.namespace_name);
-        let id = label(self.batch, pod, self.labels.namespace_id);
-        self.totals.add_pod(namespace.unwrap_or(""), id, &sums, !finished);
+        let counted = Counted {
+            node: self.batch.node().unwrap_or(""),
+            namespace: label(self.batch, pod, self.labels.namespace_name).unwrap_or(""),
+            namespace_id: label(self.batch, pod, self.labels.namespace_id),
+            name: label(self.batch, pod, self.labels.pod_name).unwrap_or(""),
+            origin,
+            requests_count: !finished,
+        };
+        self.totals.add_pod(&counted, &sums);
     }
 
     /// Adds the pod's rates, uptime and sums. Afterwards `sums` holds the pod's values.

@@ -145,10 +145,11 @@ impl<'b> Work<'b, '_> {
         rates
     }
 
-    /// The cycle's time minus the start, ms (18); nothing if the start is unknown.
+    /// The cycle's time minus the start, ms (18); nothing if the start is unknown. What started
+    /// after the cycle's time has been up for 0.
     pub fn uptime(&mut self, entity: Entity<'b>) {
         if let Some(started_at) = entity.started_at() {
-            let uptime = self.batch.cycle().time.saturating_sub(started_at) / 1_000_000;
+            let uptime = self.batch.cycle().time.saturating_sub(started_at).max(0) / 1_000_000;
             self.add(entity, Output::Uptime, uptime);
         }
     }

@@ -71,6 +71,49 @@ fn a_node_reserves_what_its_running_pods_ask_for() {
     assert!(totals.contains(&"cluster {type=cluster} cpu/request = 1000".to_owned()), "{totals:?}");
 }
 
+/// One pod's memory on a node, for the sums of namespaces and cluster.
+fn reported(rule: &mut Heapster, node: &str, name: &str, origin: &str, memory: i64) {
+    let batch = container(pod(testing::batch(node), name, origin, "Running"), name, origin);
+    let batch = if origin == "api" { batch } else { batch.int("memory/usage", memory) };
+    let _ = testing::process(rule, &batch.int("__request/cpu", 100).build());
+}
+
+#[test]
+fn a_pod_that_two_nodes_report_counts_once() {
+    type Report = (&'static str, &'static str, i64);
+    let cases: [(&str, &[Report], i64); 5] = [
+        ("bound to the second", &[("a", "kubelet", 1000), ("b", "both", 10)], 10),
+        ("bound to the first", &[("a", "both", 10), ("b", "kubelet", 1000)], 10),
+        ("bound to neither", &[("b", "kubelet", 1000), ("a", "kubelet", 10)], 10),
+        ("bound to one that does not report it", &[("a", "kubelet", 10), ("b", "api", 0)], 10),
+        ("bound to none", &[("a", "kubelet", 10)], 10),
+    ];
+    for (name, reports, want) in cases {
+        let mut rule = rule(Settings::default());
+        for (node, origin, memory) in reports {
+            reported(&mut rule, node, "p", origin, *memory);
+            reported(&mut rule, node, &format!("of-{node}"), "both", 1);
+        }
+        let totals = testing::finish(&mut rule, 1).unwrap_or_default();
+        let others = reports.len() as i64;
+        let row = format!("memory/usage = {}", want + others);
+        for of in ["cluster ", "namespace "] {
+            assert!(values(&totals, of).contains(&row), "{name}: {of}{row}: {totals:?}");
+        }
+    }
+}
+
+#[test]
+fn what_starts_after_the_tick_has_been_up_for_0() {
+    let mut rule = rule(Settings::default());
+    for (started, uptime) in [(-5_000_000_000_i64, 5000), (5_000_000_000, 0)] {
+        let time = testing::batch("n").build().cycle().time;
+        let batch = pod(testing::batch("n"), "p", "both", "Running").started_at(time + started).build();
+        let rows = testing::process(&mut rule, &batch).unwrap_or_default();
+        assert!(values(&rows, "pod ").contains(&format!("uptime = {uptime}")), "{rows:?}");
+    }
+}
+
 #[test]
 fn a_pods_rate_is_the_sum_of_its_containers_unless_it_has_its_own() {
     let mut rule = rule(Settings::default());

@@ -9,11 +9,15 @@ use super::super::number::Nanos;
 use super::super::summary::{ContainerStats, PodStats};
 use super::DecodeCounts;
 
+/// Longest name of a pod, namespace or container, bytes. Kubernetes allows 253; sinks write it on
+/// every row.
+const NAME_BYTES: usize = 1 << 10;
+
 /// Start time, then CPU time: of two, the newer one counts. What has no time is oldest.
 type Age = (Option<Nanos>, Option<Nanos>);
 
 /// The pods that count, in the answer's order: of two with one name the one with the API server's
-/// uid, else the newest. Those without a name are left out.
+/// uid, else the newest. Those without a name, or with an endless one, are left out.
 pub(super) fn pods<'s, 'a>(
     pods: &'s [PodStats<'a>],
     known: &HashMap<(&str, &str), &PodFacts>,
@@ -23,7 +27,7 @@ pub(super) fn pods<'s, 'a>(
         pods,
         counts,
         key,
-        |(namespace, name)| !namespace.is_empty() && !name.is_empty(),
+        |(namespace, name)| is_name(namespace) && is_name(name),
         |pod| {
             let uid = pod.pod.as_ref().map(|pod| &*pod.uid);
             let same = known.get(&key(pod)).is_some_and(|facts| Some(&*facts.uid) == uid);
@@ -37,12 +41,16 @@ pub(super) fn containers<'s, 'a>(
     containers: &'s [ContainerStats<'a>],
     counts: &mut DecodeCounts,
 ) -> Vec<&'s ContainerStats<'a>> {
-    keep_best(containers, counts, |container| &*container.name, |name| !name.is_empty(), age)
+    keep_best(containers, counts, |container| &*container.name, |name| is_name(name), age)
 }
 
 /// Namespace and name.
 pub(super) fn key<'s>(pod: &'s PodStats<'_>) -> (&'s str, &'s str) {
     pod.pod.as_ref().map_or(("", ""), |pod| (&*pod.namespace, &*pod.name))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_BYTES
 }
 
 fn age(container: &ContainerStats<'_>) -> Age {

@@ -12,6 +12,7 @@ use super::super::failure::ScrapeFailure;
 use super::super::names::{self, Fact};
 use super::super::number::{Field, Nanos};
 use super::super::summary::{ContainerStats, NodeStats, PodStats, VolumeStats};
+use super::budget::LabelBudget;
 use super::writer::{Seen, Writer};
 use super::{DecodeCounts, Decoded, duplicates};
 
@@ -22,6 +23,7 @@ type Label = (u32, u32);
 pub(super) struct Entities<'t> {
     writer: Writer<'t>,
     node: NodeLabels,
+    budget: LabelBudget,
 }
 
 /// Labels of the node, which everything on it repeats.
@@ -42,9 +44,10 @@ impl<'t> Entities<'t> {
     pub(super) fn new(mut writer: Writer<'t>, node: &NodeFacts) -> Self {
         let own = [("nodename", &node.name), ("hostname", &node.hostname), ("host_id", &node.host_id)];
         let own = own.map(|(name, value)| (writer.builder.symbol(name), writer.builder.symbol(value)));
-        let api = prefixed(&mut writer, names::LABEL, &node.labels);
+        let mut budget = LabelBudget::default();
+        let api = prefixed(&mut writer, &mut budget, names::LABEL, &node.labels, 1);
         let (capacity, allocatable) = (node.capacity.clone(), node.allocatable.clone());
-        Self { writer, node: NodeLabels { own, api, capacity, allocatable } }
+        Self { writer, node: NodeLabels { own, api, capacity, allocatable }, budget }
     }
 
     pub(super) fn counts(&mut self) -> &mut DecodeCounts {
@@ -117,7 +120,9 @@ impl<'t> Entities<'t> {
             Some(facts) => Some(&*facts.uid),
             None => stats.and_then(|stats| stats.pod.as_ref()).map(|pod| &*pod.uid),
         };
-        let labels = self.pod_labels((namespace, name), uid, facts, namespace_uid(namespace).as_deref());
+        let reported = stats.map(|stats| &*stats.containers).unwrap_or_default();
+        let rows = 1 + reported.len() + facts.map_or(0, |facts| facts.containers.len());
+        let labels = self.pod_labels((namespace, name), uid, facts, namespace_uid(namespace).as_deref(), rows);
         let origin = self.origin(stats.is_some(), facts.is_some());
         let builder = &mut self.writer.builder;
         for (name, value) in labels.before.iter().chain([&origin]).chain(&labels.after) {
@@ -127,7 +132,6 @@ impl<'t> Entities<'t> {
             self.pod_points(stats);
         }
         self.writer.check_bounds()?;
-        let reported = stats.map(|stats| &*stats.containers).unwrap_or_default();
         self.containers(&labels, reported, facts)
     }
 
@@ -213,12 +217,14 @@ impl<'t> Entities<'t> {
         (builder.symbol("__origin"), builder.symbol(origin))
     }
 
+    /// Labels that at most `rows` entities will have.
     fn pod_labels(
         &mut self,
         (namespace, name): (&str, &str),
         uid: Option<&str>,
         facts: Option<&PodFacts>,
         namespace_uid: Option<&str>,
+        rows: usize,
     ) -> PodLabels {
         let builder = &mut self.writer.builder;
         let mut before = self.node.own.to_vec();
@@ -234,7 +240,7 @@ impl<'t> Entities<'t> {
         let Some(facts) = facts else {
             return PodLabels { before, after: Vec::new() };
         };
-        let mut after = Vec::with_capacity(facts.labels.len() + facts.annotations.len() + 3);
+        let mut after = Vec::new();
         if !facts.phase.is_empty() {
             after.push((builder.symbol("__phase"), builder.symbol(&facts.phase)));
         }
@@ -242,8 +248,9 @@ impl<'t> Entities<'t> {
             after.push((builder.symbol("__owner_kind"), builder.symbol(kind)));
             after.push((builder.symbol("__owner_name"), builder.symbol(name)));
         }
-        after.extend(prefixed(&mut self.writer, names::LABEL, &facts.labels));
-        after.extend(prefixed(&mut self.writer, names::ANNOTATION, &facts.annotations));
+        let (writer, budget) = (&mut self.writer, &mut self.budget);
+        after.extend(prefixed(writer, budget, names::LABEL, &facts.labels, rows));
+        after.extend(prefixed(writer, budget, names::ANNOTATION, &facts.annotations, rows));
         PodLabels { before, after }
     }
 
@@ -313,6 +320,14 @@ impl<'t> Entities<'t> {
     }
 }
 
-fn prefixed(writer: &mut Writer<'_>, prefix: &str, pairs: &[(Arc<str>, Arc<str>)]) -> Vec<Label> {
-    pairs.iter().map(|(key, value)| (writer.joined(prefix, key), writer.builder.symbol(value))).collect()
+fn prefixed(
+    writer: &mut Writer<'_>,
+    budget: &mut LabelBudget,
+    prefix: &str,
+    pairs: &[(Arc<str>, Arc<str>)],
+    rows: usize,
+) -> Vec<Label> {
+    let taken = budget.take(pairs, rows);
+    writer.counts.labels_left_out += (pairs.len() - taken.len()) as u64;
+    taken.iter().map(|(key, value)| (writer.joined(prefix, key), writer.builder.symbol(value))).collect()
 }

@@ -275,10 +275,65 @@ fn a_name_of_another_type_is_left_out_and_counted() {
     let body = br#"{"pods":[{"podRef":{"name":"p","namespace":"n"},"containers":[{"name":"c",
         "cpu":{"usageCoreNanoSeconds":1},"userDefinedMetrics":[{"name":"q","type":"gauge","value":1}]}]}]}"#;
     let types = TypeRegistry::default();
-    types.check("custom/q", crate::batch::ValueType::Int).unwrap();
+    types.check("custom/q", crate::batch::ValueType::Int, crate::batch::NamedBy::Workload).unwrap();
     let decoded = decode(body, &node("node-a"), &[], |_| None, &CYCLE, &DecodeBounds::default(), &types).unwrap();
     assert_eq!((decoded.counts.type_conflicts, decoded.counts.points), (1, 1 + 3));
-    assert!(types.check("cpu/usage", crate::batch::ValueType::Float).is_err());
+    assert!(types.check("cpu/usage", crate::batch::ValueType::Float, crate::batch::NamedBy::Host).is_err());
+}
+
+/// Names from outside are bounded in each container, in each batch and in all; what is over costs
+/// itself alone.
+#[test]
+fn resources_and_custom_metrics_without_number_cost_themselves_alone() {
+    let types = TypeRegistry::default();
+    crate::scrape::names::reserve(&types).unwrap();
+    let cpu: (Arc<str>, i64) = ("cpu".into(), 100);
+    for round in 0..20 {
+        let resources = |at| (0..2_000).map(move |name| (format!("a.b/{round}-{at}-{name:04}").into(), 1));
+        let containers = (0..50).map(|at| ContainerFacts {
+            requests: resources(at).chain([cpu.clone()]).collect(),
+            ..spec(&format!("c{at}"), false)
+        });
+        let pods = [pod("p", "u", containers.collect())];
+        let custom: Vec<String> =
+            (0..3_000).map(|at| format!(r#"{{"name":"x{round}-{at}","type":"gauge","value":1}}"#)).collect();
+        let body = format!(
+            r#"{{"pods":[{{"podRef":{{"name":"q","namespace":"n"}},"containers":[{{"name":"c","cpu":{{"usageCoreNanoSeconds":1}},
+            "userDefinedMetrics":[{}]}}]}}]}}"#,
+            custom.join(",")
+        );
+        let bounds = DecodeBounds::default();
+        let decoded = decode(body.as_bytes(), &node("node-a"), &pods, |_| None, &CYCLE, &bounds, &types).unwrap();
+        let names = decoded.batch.metrics.len();
+        assert!(names < 2_100, "{names}");
+        assert!(decoded.counts.names_left_out > 90_000, "{:?}", decoded.counts);
+        let asked = |entity: &crate::batch::EntityView<'_>| entity.value("__request/cpu").is_some();
+        assert_eq!(decoded.batch.iter().filter(asked).count(), 50);
+        assert!(decoded.batch.iter().any(|entity| entity.value("cpu/usage").is_some()));
+    }
+    let output = [("uptime", crate::batch::ValueType::Int)];
+    assert_eq!(types.check_all(output.into_iter()), Ok(vec![]), "there is room for what rules write");
+}
+
+#[test]
+fn a_pod_with_labels_without_number_loses_those_that_are_too_many() {
+    let many = |count: usize| (0..count).map(|at| (format!("l{at:05}").into(), "".into())).collect();
+    let containers = || (0..200).map(|at| spec(&format!("c{at}"), false)).collect();
+    let mut pods: Vec<_> = (0..8)
+        .map(|at| {
+            let mut bomb = Arc::unwrap_or_clone(pod(&format!("bomb{at}"), "u", containers()));
+            bomb.labels = many(50_000);
+            Arc::new(bomb)
+        })
+        .collect();
+    pods.push(pod("good", "g", vec![spec("c", false)]));
+    let decoded = run(br#"{"node":{"nodeName":"node-a"}}"#, &node("node-a"), &pods, &DecodeBounds::default()).unwrap();
+    assert_eq!(decoded.batch.entities.len(), 1 + 8 * 201 + 2, "nothing else is lost");
+    let rows = decoded.batch.entities.label_names.len();
+    assert!(rows < 8 * 16_384 + 25_000, "{rows}");
+    assert!(decoded.counts.labels_left_out > 8 * 49_000, "{:?}", decoded.counts);
+    let good = decoded.batch.iter().find(|entity| entity.label("pod_name") == Some("good")).unwrap();
+    assert_eq!(good.label("__label_app"), Some("web"));
 }
 
 /// Not a check of speed, which depends on the machine, but the loop that measures it.

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::batch::{Batch, BatchBuilder, Descriptor, Kind, Origin, TypeRegistry, UNKNOWN_AT, ValueType};
+use crate::batch::{Batch, BatchBuilder, Descriptor, Kind, NamedBy, Origin, TypeConflict, TypeRegistry, UNKNOWN_AT};
 use crate::kube::{NodeFacts, Resources};
 
 use super::super::failure::ScrapeFailure;
@@ -18,6 +18,13 @@ const UNUSED: u32 = u32::MAX;
 /// A metric whose name has another type already.
 const REFUSED: u32 = u32::MAX - 1;
 
+/// Metric names of one batch that come from outside: rules make metrics of them.
+const OTHER_NAMES: usize = 2_000;
+/// Resources of one container or node beside the common ones. Real ones have a handful.
+const RESOURCES: usize = 64;
+/// Longest name of a workload's metric, bytes: sinks repeat it for every point.
+const NAME_BYTES: usize = 1 << 10;
+
 /// Writes the points of the entity that the builder opened last.
 pub(super) struct Writer<'t> {
     pub builder: BatchBuilder,
@@ -28,6 +35,8 @@ pub(super) struct Writer<'t> {
     /// Label sets by the symbols of one name and value.
     sets: HashMap<(u32, u32), u32>,
     scratch: String,
+    /// Metrics so far whose names come from outside.
+    others: usize,
 }
 
 impl<'t> Writer<'t> {
@@ -40,6 +49,7 @@ impl<'t> Writer<'t> {
             rows: [UNUSED; names::DESCRIPTORS.len()],
             sets: HashMap::new(),
             scratch: String::new(),
+            others: 0,
         }
     }
 
@@ -83,7 +93,7 @@ impl<'t> Writer<'t> {
         let row = &mut self.rows[fact as usize];
         if *row == UNUSED {
             let descriptor = names::DESCRIPTORS[fact as usize];
-            *row = match self.types.check(descriptor.name, descriptor.value) {
+            *row = match self.types.check(descriptor.name, descriptor.value, NamedBy::Host) {
                 Ok(()) => self.builder.metric(descriptor),
                 Err(_) => REFUSED,
             };
@@ -95,17 +105,33 @@ impl<'t> Writer<'t> {
         Some(*row)
     }
 
-    /// A metric that is not in the table.
-    fn other_row(&mut self, prefix: &str, name: &str, unit: &str, kind: Kind, value: ValueType) -> Option<u32> {
+    /// A metric that is not in the table. One that there is no room for is left out by itself.
+    fn other_row(&mut self, prefix: &str, name: &str, by: NamedBy, descriptor: Descriptor<'_>) -> Option<u32> {
         self.scratch.clear();
         self.scratch.push_str(prefix);
         self.scratch.push_str(name);
-        let plain = Descriptor::gauge(&self.scratch, unit);
-        if self.types.check(plain.name, value).is_err() {
-            self.counts.type_conflicts += 1;
+        // Each prefix has one value type, so a name that the batch has was checked.
+        if let Some(row) = self.builder.find_metric(&self.scratch) {
+            return Some(row);
+        }
+        if by != NamedBy::Host && self.others >= OTHER_NAMES {
+            self.counts.names_left_out += 1;
             return None;
         }
-        Some(self.builder.metric(Descriptor { kind, value, ..plain }))
+        match self.types.check(&self.scratch, descriptor.value, by) {
+            Ok(()) => {
+                self.others += usize::from(by != NamedBy::Host);
+                Some(self.builder.metric(Descriptor { name: &self.scratch, ..descriptor }))
+            }
+            Err(TypeConflict::TooMany(..)) => {
+                self.counts.names_left_out += 1;
+                None
+            }
+            Err(TypeConflict::Changed { .. }) => {
+                self.counts.type_conflicts += 1;
+                None
+            }
+        }
     }
 
     pub(super) fn int(&mut self, fact: Fact, set: u32, at: i32, value: Field<u64>) {
@@ -243,13 +269,17 @@ impl<'t> Writer<'t> {
                 self.counts.nameless += 1;
                 continue;
             }
+            if metric.name.len() > NAME_BYTES {
+                self.counts.names_left_out += 1;
+                continue;
+            }
             let at = self.at(metric.time);
             match metric.value {
                 Field::Absent => {}
                 Field::Bad => self.counts.malformed += 1,
                 Field::Is(value) => {
-                    let row = self.other_row(names::CUSTOM, &metric.name, &metric.units, kind, ValueType::Float);
-                    if let Some(row) = row {
+                    let descriptor = Descriptor { kind, ..Descriptor::gauge("", &metric.units).float() };
+                    if let Some(row) = self.other_row(names::CUSTOM, &metric.name, NamedBy::Workload, descriptor) {
                         self.builder.point(row, 0, at, value.to_bits());
                     }
                 }
@@ -259,9 +289,18 @@ impl<'t> Writer<'t> {
 
     /// Amounts of resources at the API server, which have no time of measurement.
     pub(super) fn resources(&mut self, prefix: &str, resources: &Resources) {
+        let mut room = RESOURCES;
         for (name, amount) in resources {
-            let unit = names::resource_unit(name);
-            if let Some(row) = self.other_row(prefix, name, unit, Kind::Gauge, ValueType::Int) {
+            let by = if names::is_common(name) { NamedBy::Host } else { NamedBy::Object };
+            if by == NamedBy::Object {
+                if room == 0 {
+                    self.counts.names_left_out += 1;
+                    continue;
+                }
+                room -= 1;
+            }
+            let descriptor = Descriptor::gauge("", names::resource_unit(name));
+            if let Some(row) = self.other_row(prefix, name, by, descriptor) {
                 self.builder.point(row, 0, UNKNOWN_AT, amount.cast_unsigned());
             }
         }
