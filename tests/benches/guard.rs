@@ -42,7 +42,7 @@ fn way(load: &Load, cycle: usize, types: &TypeRegistry, chain: &mut Chain, sink:
     let batch = load.batch(cycle, 0, &bodies[0], types).unwrap();
     let batch = chain.process(cycle, batch).expect("the rule does not fail");
     let mut out = Chunker::new(Limits { records: 10_000, bytes: 8_000_000 });
-    sink.encode(cycle, &strip_private(batch), &mut out);
+    sink.encode(cycle, &strip_private(batch).0, &mut out);
     black_box(out);
     chain.finish(cycle, &mut |totals| drop(black_box(totals)));
 }

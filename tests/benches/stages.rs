@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use load::Load;
-use millrace::batch::{Batch, Edit, EditBounds, TypeRegistry, apply, strip_private};
+use millrace::batch::{Batch, BatchBounds, Edit, TypeRegistry, apply, strip_private};
 use millrace::sinks::Sink;
 use millrace::sinks::chunk::{Chunker, Limits};
 use millrace::sinks::influxdb::{Influxdb, InfluxdbConfig};
@@ -37,7 +37,7 @@ fn stages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("apply");
     group.throughput(Throughput::Elements(points));
     let edit = edit(&batch);
-    let bounds = &EditBounds::for_batch(&batch);
+    let bounds = BatchBounds::growing_from(&batch).room(&batch);
     group.bench_function("a relabelling of all and every tenth point dropped", |bencher| {
         bencher.iter_batched(
             || batch.clone(),
@@ -47,7 +47,7 @@ fn stages(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let shown = strip_private(batch.clone());
+    let (shown, _) = strip_private(batch.clone());
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Elements(shown.points.len() as u64));
     for with_fields in [false, true] {

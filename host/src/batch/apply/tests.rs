@@ -235,8 +235,9 @@ fn adds_metrics(names: &[String]) -> Edit {
         edit.new_text_ends.push(edit.new_text.len() as u32);
         let symbol = (batch.symbols.len() + at) as u32;
         let new = &mut edit.new_metrics;
-        (new.name.push(symbol), new.unit.push(symbol));
-        (new.kind.push(0), new.value.push(0), new.merge.push(0));
+        new.name.push(symbol);
+        new.unit.push(symbol);
+        [&mut new.kind, &mut new.value, &mut new.merge].into_iter().for_each(|column| column.push(0));
         edit.added_entity.push(0);
         edit.added.push((batch.metrics.len() + at) as u32, 0, 0, 7);
     }
