@@ -41,7 +41,7 @@ fn stages(criterion: &mut Criterion) {
     group.bench_function("a relabelling of all and every tenth point dropped", |bencher| {
         bencher.iter_batched(
             || batch.clone(),
-            |batch| apply(batch, black_box(&edit), bounds, &types).unwrap(),
+            |batch| apply(batch, black_box(&edit), &bounds, &types).unwrap(),
             BatchSize::SmallInput,
         );
     });

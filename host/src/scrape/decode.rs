@@ -121,7 +121,7 @@ pub fn decode(
 }
 
 fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, ScrapeFailure> {
-    let objects = body.iter().filter(|byte| **byte == b'{').count();
+    let objects = memchr::memchr_iter(b'{', body).count();
     if objects > bounds.objects {
         return Err(ScrapeFailure::OverBound { what: "objects", bound: bounds.objects });
     }
