@@ -10,6 +10,9 @@ case $CARGO_TARGET_DIR in /*) ;; *) CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR ;; e
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Before a compiler of the distribution's, which may be installed for the Wasm target only: rustup's own
+# order, whatever this shell's is.
+[ ! -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/rustc" ] || PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 command -v cargo >/dev/null || die "no cargo found; install it from https://rustup.rs"
 
 # Where rustup may not download and has the pinned compiler under another name only, take that one.
