@@ -72,7 +72,9 @@ impl Meter {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let metrics = format!("http://127.0.0.1:{port}/metrics");
-        Ok(Self { child, cluster, ends, metrics, client: reqwest::Client::new(), runtime, last: None })
+        // The server closes what is idle, and cycles may be far apart.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        Ok(Self { child, cluster, ends, metrics, client, runtime, last: None })
     }
 
     /// Waits for the end of a cycle.
