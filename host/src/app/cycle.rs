@@ -12,7 +12,6 @@ use super::clock::Tick;
 use super::pipeline::{CycleReport, Ended, Feeder};
 use crate::batch::{Batch, Cycle, TypeRegistry};
 use crate::kube::{Inventory, NodeFacts};
-use crate::rules::tame;
 use crate::scrape::{DecodeBounds, DecodeCounts, NodeAnswer, ScrapeFailure, Scraper, decode};
 use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, rfc3339};
 
@@ -20,9 +19,6 @@ use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, 
 const NAMED_PER_REASON: usize = 3;
 /// A node that goes on failing for the same reason is mentioned again after so many cycles.
 const MENTIONED_EVERY: u64 = 10;
-
-/// Longest text about one node's failure, bytes.
-const ERROR_BYTES: usize = 600;
 
 /// The state of a node that answered.
 const OK: &str = "ok";
@@ -319,8 +315,7 @@ fn decode_and_feed(
         }
         Err(failure) => {
             node.state = failure.reason();
-            // What a kubelet said of itself may be in it.
-            node.error = Some(tame(&failure.to_string(), ERROR_BYTES));
+            node.error = Some(failure.told());
             Err(None)
         }
     };

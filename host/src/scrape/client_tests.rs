@@ -187,6 +187,23 @@ async fn however_many_hang_the_others_are_asked() {
     asking.abort();
 }
 
+#[tokio::test]
+async fn a_turn_lasts_until_the_body_is_dropped() {
+    let server = Loopback::start(0, None, |_| Reply::Close(answer("200 OK", "", b"{}"))).await;
+    let config = KubeletConfig { concurrency: 1, ..plain(server.address.port()) };
+    let scraper = Scraper::new(config, &ClusterCredentials::default()).unwrap();
+    let (out, mut answers) = mpsc::channel(8);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let nodes = vec![node("a"), node("b")];
+    let asking = tokio::spawn(async move { scraper.scrape_all(CYCLE, nodes, Duration::ZERO, deadline, out).await });
+    let first = answers.recv().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(100), answers.recv()).await;
+    assert!(early.is_err() && server.heads().len() == 1, "the second waits for the first's body: {early:?}");
+    drop(first);
+    assert!(answers.recv().await.unwrap().result.is_ok());
+    asking.await.unwrap();
+}
+
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }

@@ -4,6 +4,11 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::text::tame;
+
+/// Longest sentence about one node's failure, bytes.
+const TOLD_BYTES: usize = 600;
+
 /// Why a node gave no batch in a cycle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScrapeFailure {
@@ -135,6 +140,12 @@ impl ScrapeFailure {
         }
     }
 
+    /// The sentence, cut and on one line: what a kubelet said of itself may be in it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        tame(&self.to_string(), TOLD_BYTES)
+    }
+
     /// Whether the node was asked at all.
     #[must_use]
     pub fn was_asked(&self) -> bool {
@@ -246,6 +257,18 @@ mod tests {
             let failure = ScrapeFailure::of_status(status, text.as_bytes());
             assert_eq!(failure.reason(), reason, "{status}");
             assert!(failure.to_string().contains(sentence), "{status}: {failure}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_kubelet_says_the_sentence_stays_short_and_on_one_line() {
+        let hostile = "A\n\u{1b}[2J".repeat(1 << 20);
+        for failure in [
+            ScrapeFailure::NameMismatch { asked: "node-a".to_owned(), answered: hostile.clone() },
+            ScrapeFailure::Body(hostile),
+        ] {
+            let told = failure.told();
+            assert!(told.len() < 3 * TOLD_BYTES && !told.contains(char::is_control), "{told}");
         }
     }
 
