@@ -17,6 +17,7 @@ pub struct Symbol(pub(crate) u32);
 impl Symbol {
     /// A small number, for tables with a place for each string of a batch.
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -29,6 +30,7 @@ pub struct Metric(pub(crate) u32);
 impl Metric {
     /// A small number, for tables with a place for each metric of a batch.
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -80,11 +82,13 @@ impl Batch {
     }
 
     /// All entities: the node, its system containers, then each pod followed by its containers.
+    #[inline]
     pub fn all(&self) -> impl Iterator<Item = Entity<'_>> + '_ {
         (0..self.raw.entities.level.len() as u32).map(move |row| Entity { batch: self, row })
     }
 
     /// The entities of one level.
+    #[inline]
     pub fn entities(&self, level: Level) -> impl Iterator<Item = Entity<'_>> + '_ {
         self.all().filter(move |entity| entity.level() == level)
     }
@@ -118,12 +122,14 @@ impl Batch {
 
     /// The string of a symbol of this batch.
     #[must_use]
+    #[inline]
     pub fn text(&self, symbol: Symbol) -> &str {
         self.text.get(span(&self.raw.symbols.ends, symbol.index())).unwrap_or("")
     }
 
     /// The metric of this name, if the batch has it.
     #[must_use]
+    #[inline]
     pub fn metric(&self, name: &str) -> Option<Metric> {
         let symbol = self.symbol(name)?;
         self.raw.metrics.name.iter().position(|&other| other == symbol.0).map(|row| Metric(row as u32))
@@ -148,6 +154,7 @@ impl Batch {
 
     /// Whether a metric is integer or float.
     #[must_use]
+    #[inline]
     pub fn metric_type(&self, metric: Metric) -> ValueType {
         let byte = self.raw.metrics.value.get(metric.index());
         byte.and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
@@ -176,18 +183,21 @@ pub struct Entity<'a> {
 impl<'a> Entity<'a> {
     /// Its place in the batch, for tables with a place for each entity.
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.row as usize
     }
 
     /// Its level.
     #[must_use]
+    #[inline]
     pub fn level(self) -> Level {
         Level::from_byte(self.batch.raw.entities.level[self.index()]).unwrap_or(Level::Other)
     }
 
     /// When it started, ns since the epoch; `None` if unknown.
     #[must_use]
+    #[inline]
     pub fn started_at(self) -> Option<i64> {
         let ns = self.batch.raw.entities.started_at[self.index()];
         (ns != 0).then_some(ns)
@@ -201,6 +211,7 @@ impl<'a> Entity<'a> {
 
     /// The value of one label, both as symbols: for loops over many entities.
     #[must_use]
+    #[inline]
     pub fn label_symbol(self, name: Symbol) -> Option<Symbol> {
         let entities = &self.batch.raw.entities;
         let range = span(&entities.label_ends, self.index());
@@ -209,6 +220,7 @@ impl<'a> Entity<'a> {
     }
 
     /// Names and values of all its labels, as symbols.
+    #[inline]
     pub fn label_symbols(self) -> impl Iterator<Item = (Symbol, Symbol)> + use<'a> {
         let entities = &self.batch.raw.entities;
         span(&entities.label_ends, self.index())
@@ -222,6 +234,7 @@ impl<'a> Entity<'a> {
     }
 
     /// Its points.
+    #[inline]
     pub fn points(self) -> impl Iterator<Item = Point<'a>> + use<'a> {
         let batch = self.batch;
         span(&batch.raw.entities.point_ends, self.index()).map(move |row| Point { batch, row: row as u32 })
@@ -258,12 +271,14 @@ pub struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
+    #[inline]
     fn index(self) -> usize {
         self.row as usize
     }
 
     /// Its metric.
     #[must_use]
+    #[inline]
     pub fn metric(self) -> Metric {
         Metric(self.batch.raw.points.metric[self.index()])
     }
@@ -276,36 +291,42 @@ impl<'a> Point<'a> {
 
     /// Its value.
     #[must_use]
+    #[inline]
     pub fn value(self) -> Value {
         Value::from_bits(self.bits(), self.batch.metric_type(self.metric()))
     }
 
     /// Its 64 bits: an i64, or those of an f64, as the metric's type says.
     #[must_use]
+    #[inline]
     pub fn bits(self) -> u64 {
         self.batch.raw.points.bits[self.index()]
     }
 
     /// When it was measured by the node's own clock, ns since the epoch.
     #[must_use]
+    #[inline]
     pub fn measured_at(self) -> Option<i64> {
         let at = self.at();
         (at != UNKNOWN_AT).then(|| self.batch.raw.base.saturating_add(i64::from(at) * 1_000_000))
     }
 
     /// The time of measurement as the column holds it, for handing on to added points.
+    #[inline]
     pub(crate) fn at(self) -> i32 {
         self.batch.raw.points.at[self.index()]
     }
 
     /// Whether it has labels of its own, as a filesystem's `resource_id`.
     #[must_use]
+    #[inline]
     pub fn is_labelled(self) -> bool {
         self.batch.raw.points.labels[self.index()] != 0
     }
 
     /// A number that is equal for points with the same label set; 0 is the empty set.
     #[must_use]
+    #[inline]
     pub fn label_set(self) -> usize {
         self.batch.raw.points.labels[self.index()] as usize
     }
@@ -325,6 +346,7 @@ impl<'a> Point<'a> {
 }
 
 /// `ends[row-1]..ends[row]`.
+#[inline]
 pub(crate) fn span(ends: &[u32], row: usize) -> std::ops::Range<usize> {
     let end = ends.get(row).copied().unwrap_or(0) as usize;
     let start = if row == 0 { 0 } else { ends.get(row - 1).copied().unwrap_or(0) as usize };

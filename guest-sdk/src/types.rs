@@ -12,6 +12,7 @@ macro_rules! byte_enum {
         impl $name {
             /// The value for a byte of a column; `None` for a byte that means nothing.
             #[must_use]
+            #[inline]
             pub fn from_byte(byte: u8) -> Option<Self> {
                 match byte { $($byte => Some(Self::$variant),)+ _ => None }
             }
@@ -81,6 +82,7 @@ pub enum Value {
 }
 
 impl Value {
+    #[inline]
     pub(crate) fn from_bits(bits: u64, value: ValueType) -> Self {
         match value {
             ValueType::Int => Self::Int(bits.cast_signed()),
@@ -90,6 +92,7 @@ impl Value {
 
     /// The value as a float; integers above 2^53 lose their last digits.
     #[must_use]
+    #[inline]
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Int(value) => value as f64,
@@ -99,6 +102,7 @@ impl Value {
 
     /// The bits of this value in a column of `want`: integers become floats, floats are cut to
     /// integers, and what is not finite becomes 0.
+    #[inline]
     pub(crate) fn bits_as(self, want: ValueType) -> u64 {
         match (self, want) {
             (Self::Int(value), ValueType::Int) => value.cast_unsigned(),
@@ -112,12 +116,14 @@ impl Value {
 }
 
 impl From<i64> for Value {
+    #[inline]
     fn from(value: i64) -> Self {
         Self::Int(value)
     }
 }
 
 impl From<f64> for Value {
+    #[inline]
     fn from(value: f64) -> Self {
         Self::Float(value)
     }
