@@ -4,6 +4,9 @@ use hashbrown::HashMap;
 
 use crate::{Batch, Entity, Symbol};
 
+/// The place of a group that was not taken.
+const NO_ROOM: usize = usize::MAX;
+
 /// Accumulators by label values, kept over batches until they are drained in `finish`.
 ///
 /// ```
@@ -28,36 +31,121 @@ pub struct GroupBy<V> {
     labels: Vec<String>,
     known: HashMap<Vec<Box<str>>, usize>,
     values: Vec<V>,
+    most: usize,
+    refused: u64,
 }
 
 impl<V: Default> GroupBy<V> {
     /// Groups by these labels.
+    ///
+    /// ```
+    /// let by_namespace = millrace_sdk::GroupBy::<i64>::new(&["namespace_name"]);
+    /// assert!(by_namespace.is_empty());
+    /// ```
     #[must_use]
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Self {
         let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
-        Self { labels, known: HashMap::new(), values: Vec::new() }
+        Self { labels, known: HashMap::new(), values: Vec::new(), most: usize::MAX, refused: 0 }
+    }
+
+    /// Keeps at most this many groups until they are drained. Whoever may name a pod or set a label
+    /// chooses how many groups there are; a rule that others use should have a bound.
+    ///
+    /// ```
+    /// use millrace_sdk::{GroupBy, Level, testing};
+    ///
+    /// let batch = testing::sample();
+    /// let mut counts = GroupBy::<i64>::new(&["container_name"]).at_most(1);
+    /// let mut groups = counts.batch(&batch);
+    /// for container in batch.entities(Level::Container) {
+    ///     if let Some(count) = groups.of(container) {
+    ///         *count += 1;
+    ///     }
+    /// }
+    /// assert_eq!((counts.len(), counts.refused()), (1, 1));
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, groups: usize) -> Self {
+        self.most = groups;
+        self
+    }
+
+    /// How many entities found no room for their group since the last [`GroupBy::drain`].
+    ///
+    /// ```
+    /// assert_eq!(millrace_sdk::GroupBy::<i64>::new(&["app"]).refused(), 0);
+    /// ```
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The labels that it groups by.
+    ///
+    /// ```
+    /// let by = millrace_sdk::GroupBy::<i64>::new(&["namespace_name", "app"]);
+    /// assert_eq!(by.labels().collect::<Vec<_>>(), ["namespace_name", "app"]);
+    /// ```
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(String::as_str)
     }
 
     /// Looks the labels up in one batch, so that each entity costs a comparison of symbols.
+    ///
+    /// ```
+    /// use millrace_sdk::{GroupBy, testing};
+    ///
+    /// let batch = testing::sample();
+    /// let mut entities = GroupBy::<i64>::new(&["namespace_name"]);
+    /// let mut groups = entities.batch(&batch);
+    /// batch.all().for_each(|entity| if let Some(count) = groups.of(entity) { *count += 1 });
+    /// assert_eq!(entities.drain().next(), Some((vec!["default".into()], 3)));
+    /// ```
     pub fn batch<'g, 'b>(&'g mut self, batch: &'b Batch) -> BatchGroups<'g, 'b, V> {
         let names = self.labels.iter().map(|label| batch.symbol(label)).collect();
         BatchGroups { groups: self, batch, names, seen: HashMap::new(), key: Vec::new() }
     }
 
     /// How many groups there are.
+    ///
+    /// ```
+    /// assert_eq!(millrace_sdk::GroupBy::<i64>::new(&["app"]).len(), 0);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// assert!(millrace_sdk::GroupBy::<i64>::new(&["app"]).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
     /// All groups with the values of their labels, sorted by these; none are left.
+    ///
+    /// ```
+    /// use millrace_sdk::{GroupBy, Stats, testing};
+    ///
+    /// let batch = testing::sample();
+    /// let mut stats: GroupBy<Stats> = GroupBy::new(&["pod_name"]);
+    /// let mut groups = stats.batch(&batch);
+    /// for entity in batch.all() {
+    ///     if let (Some(stats), Some(point)) = (groups.of(entity), entity.point("memory/usage")) {
+    ///         stats.add(point.value());
+    ///     }
+    /// }
+    /// for (labels, stats) in stats.drain() {
+    ///     assert_eq!((&*labels[0], stats.count(), stats.avg()), ("web", 3, Some(20.0)));
+    /// }
+    /// assert!(stats.is_empty());
+    /// ```
     pub fn drain(&mut self) -> impl Iterator<Item = (Vec<Box<str>>, V)> + use<V> {
+        self.refused = 0;
         let mut values: Vec<Option<V>> = self.values.drain(..).map(Some).collect();
         let mut keys: Vec<(Vec<Box<str>>, usize)> = self.known.drain().collect();
         keys.sort_unstable();
@@ -66,6 +154,16 @@ impl<V: Default> GroupBy<V> {
 }
 
 /// The groups, as one batch meets them.
+///
+/// ```
+/// use millrace_sdk::{BatchGroups, GroupBy, testing};
+///
+/// let batch = testing::sample();
+/// let mut counts = GroupBy::<i64>::new(&["pod_name"]);
+/// let mut groups: BatchGroups<'_, '_, i64> = counts.batch(&batch);
+/// let node = batch.all().next().unwrap();
+/// assert_eq!(groups.of(node), None, "a node has no `pod_name`");
+/// ```
 #[derive(Debug)]
 pub struct BatchGroups<'g, 'b, V> {
     groups: &'g mut GroupBy<V>,
@@ -78,7 +176,20 @@ pub struct BatchGroups<'g, 'b, V> {
 
 impl<V: Default> BatchGroups<'_, '_, V> {
     /// The accumulator of an entity's group. A label that is missing counts as empty; an entity
-    /// that has none of the labels belongs to no group.
+    /// that has none of the labels belongs to no group, nor does one whose group has no room
+    /// ([`GroupBy::at_most`]).
+    ///
+    /// ```
+    /// use millrace_sdk::{GroupBy, Level, testing};
+    ///
+    /// let batch = testing::sample();
+    /// let mut memory = GroupBy::<i64>::new(&["pod_name"]);
+    /// let mut groups = memory.batch(&batch);
+    /// for container in batch.entities(Level::Container) {
+    ///     *groups.of(container).unwrap() += container.int("memory/usage").unwrap_or(0);
+    /// }
+    /// assert_eq!(memory.drain().next(), Some((vec!["web".into()], 30)));
+    /// ```
     pub fn of(&mut self, entity: Entity<'_>) -> Option<&mut V> {
         self.key.clear();
         self.key.extend(self.names.iter().map(|name| name.and_then(|name| entity.label_symbol(name))));
@@ -89,6 +200,9 @@ impl<V: Default> BatchGroups<'_, '_, V> {
             Some(&at) => at,
             None => self.meet(),
         };
+        if at == NO_ROOM {
+            self.groups.refused += 1;
+        }
         self.groups.values.get_mut(at)
     }
 
@@ -97,11 +211,15 @@ impl<V: Default> BatchGroups<'_, '_, V> {
         let strings: Vec<Box<str>> =
             self.key.iter().map(|symbol| symbol.map_or("", |symbol| batch.text(symbol)).into()).collect();
         let groups = &mut *self.groups;
-        let next = groups.values.len();
-        let at = *groups.known.entry(strings).or_insert(next);
-        if at == next {
-            groups.values.push(V::default());
-        }
+        let at = match groups.known.get(&strings) {
+            Some(&at) => at,
+            None if groups.values.len() >= groups.most => NO_ROOM,
+            None => {
+                groups.values.push(V::default());
+                groups.known.insert(strings, groups.values.len() - 1);
+                groups.values.len() - 1
+            }
+        };
         self.seen.insert(self.key.clone(), at);
         at
     }
