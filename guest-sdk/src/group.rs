@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::{Batch, Entity, Symbol};
+use crate::{Batch, Entity, Refusal, Symbol};
 
 /// The place of a group that was not taken.
 const NO_ROOM: usize = usize::MAX;
@@ -29,6 +29,8 @@ const NO_ROOM: usize = usize::MAX;
 #[derive(Debug)]
 pub struct GroupBy<V> {
     labels: Vec<String>,
+    /// What the labels are called in the groups.
+    names: Vec<String>,
     known: HashMap<Vec<Box<str>>, usize>,
     values: Vec<V>,
     most: usize,
@@ -44,8 +46,58 @@ impl<V: Default> GroupBy<V> {
     /// ```
     #[must_use]
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Self {
-        let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
-        Self { labels, known: HashMap::new(), values: Vec::new(), most: usize::MAX, refused: 0 }
+        let labels: Vec<String> = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        let names = labels.clone();
+        Self { labels, names, known: HashMap::new(), values: Vec::new(), most: usize::MAX, refused: 0 }
+    }
+
+    /// Groups by labels from the settings, each `name`, or `new=name` to be called otherwise in the
+    /// groups. No labels at all: everything is one group.
+    ///
+    /// ```
+    /// use millrace_sdk::GroupBy;
+    ///
+    /// let by: Vec<String> = vec!["namespace_name".into(), "app=__label_app".into()];
+    /// let groups = GroupBy::<i64>::from_settings("by", &by).unwrap();
+    /// assert_eq!(groups.names().collect::<Vec<_>>(), ["namespace_name", "app"]);
+    ///
+    /// let refusal = GroupBy::<i64>::from_settings("by", &["__label_app".into()]).unwrap_err();
+    /// assert_eq!(refusal.reason(), "`by` holds `__label_app`, which reaches no sink; write `app=__label_app` or the like");
+    /// ```
+    ///
+    /// # Errors
+    /// An empty name, one that stands twice, or one that begins with `__` and would reach no sink;
+    /// the refusal names `key`.
+    pub fn from_settings(key: &str, labels: &[String]) -> Result<Self, Refusal> {
+        let mut groups = Self::new::<&str>(&[]);
+        for label in labels {
+            let (new, old) = label.split_once('=').unwrap_or((label, label));
+            if new.is_empty() || old.is_empty() {
+                return Err(format!("`{key}` holds an empty name; write `name` or `new=name`").into());
+            }
+            if new.starts_with("__") {
+                return Err(
+                    format!("`{key}` holds `{new}`, which reaches no sink; write `app={old}` or the like").into()
+                );
+            }
+            if groups.names.iter().any(|name| name == new) {
+                return Err(format!("`{key}` names `{new}` twice").into());
+            }
+            groups.names.push(new.to_owned());
+            groups.labels.push(old.to_owned());
+        }
+        Ok(groups)
+    }
+
+    /// What the labels are called in the groups, in the order of the values that
+    /// [`GroupBy::drain`] gives.
+    ///
+    /// ```
+    /// let by = millrace_sdk::GroupBy::<i64>::new(&["namespace_name"]);
+    /// assert_eq!(by.names().collect::<Vec<_>>(), ["namespace_name"]);
+    /// ```
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
     /// Keeps at most this many groups until they are drained. Whoever may name a pod or set a label
@@ -78,16 +130,6 @@ impl<V: Default> GroupBy<V> {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
-    }
-
-    /// The labels that it groups by.
-    ///
-    /// ```
-    /// let by = millrace_sdk::GroupBy::<i64>::new(&["namespace_name", "app"]);
-    /// assert_eq!(by.labels().collect::<Vec<_>>(), ["namespace_name", "app"]);
-    /// ```
-    pub fn labels(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().map(String::as_str)
     }
 
     /// Looks the labels up in one batch, so that each entity costs a comparison of symbols.
@@ -176,8 +218,8 @@ pub struct BatchGroups<'g, 'b, V> {
 
 impl<V: Default> BatchGroups<'_, '_, V> {
     /// The accumulator of an entity's group. A label that is missing counts as empty; an entity
-    /// that has none of the labels belongs to no group, nor does one whose group has no room
-    /// ([`GroupBy::at_most`]).
+    /// that has none of the labels belongs to no group (but to the one group where there are no
+    /// labels to group by), nor does one whose group has no room ([`GroupBy::at_most`]).
     ///
     /// ```
     /// use millrace_sdk::{GroupBy, Level, testing};
@@ -193,7 +235,7 @@ impl<V: Default> BatchGroups<'_, '_, V> {
     pub fn of(&mut self, entity: Entity<'_>) -> Option<&mut V> {
         self.key.clear();
         self.key.extend(self.names.iter().map(|name| name.and_then(|name| entity.label_symbol(name))));
-        if self.key.iter().all(Option::is_none) {
+        if !self.key.is_empty() && self.key.iter().all(Option::is_none) {
             return None;
         }
         let at = match self.seen.get(&self.key) {
@@ -204,6 +246,22 @@ impl<V: Default> BatchGroups<'_, '_, V> {
             self.groups.refused += 1;
         }
         self.groups.values.get_mut(at)
+    }
+
+    /// Whether an entity belongs to a group at all: it has one of the labels.
+    ///
+    /// ```
+    /// use millrace_sdk::{GroupBy, testing};
+    ///
+    /// let batch = testing::sample();
+    /// let mut counts = GroupBy::<i64>::new(&["pod_name"]);
+    /// let groups = counts.batch(&batch);
+    /// assert_eq!(batch.all().filter(|&entity| groups.has(entity)).count(), 3);
+    /// ```
+    #[must_use]
+    pub fn has(&self, entity: Entity<'_>) -> bool {
+        let has = |name: &Option<Symbol>| name.is_some_and(|name| entity.label_symbol(name).is_some());
+        self.names.is_empty() || self.names.iter().any(has)
     }
 
     fn meet(&mut self) -> usize {
