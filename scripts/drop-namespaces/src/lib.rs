@@ -1,11 +1,20 @@
-//! An example filter: drops every pod and container of some namespaces.
+//! Drops every pod and container of some namespaces, and what a rule summed for them.
+//!
+//! | setting | |
+//! |---|---|
+//! | `namespaces` | names of namespaces, or patterns: `*` stands for any text, `?` for any one character |
+//!
+//! Before `heapster` (50) the sums of nodes and of the cluster do not count what is dropped; after it only
+//! the rows go.
 //!
 //! ```toml
 //! [settings]
 //! namespaces = ["kube-system"]
 //! ```
 
-use millrace_sdk::Symbol;
+use std::collections::HashMap;
+
+use millrace_sdk::Globs;
 use millrace_sdk::prelude::*;
 
 /// The settings.
@@ -13,12 +22,12 @@ use millrace_sdk::prelude::*;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The namespaces to drop.
-    namespaces: Vec<String>,
+    namespaces: Globs,
 }
 
 /// The rule.
 pub struct DropNamespaces {
-    namespaces: Vec<String>,
+    namespaces: Globs,
 }
 
 impl Rule for DropNamespaces {
@@ -37,12 +46,13 @@ impl Rule for DropNamespaces {
         let Some(label) = batch.symbol("namespace_name") else {
             return Ok(());
         };
-        let dropped: Vec<Symbol> = self.namespaces.iter().filter_map(|name| batch.symbol(name)).collect();
-        if dropped.is_empty() {
-            return Ok(());
-        }
+        // Few namespaces, many entities: a name is looked at once a batch.
+        let mut verdicts = HashMap::new();
         for entity in batch.all() {
-            if entity.label_symbol(label).is_some_and(|namespace| dropped.contains(&namespace)) {
+            let Some(namespace) = entity.label_symbol(label) else {
+                continue;
+            };
+            if *verdicts.entry(namespace).or_insert_with(|| self.namespaces.matches(batch.text(namespace))) {
                 edit.drop_entity(entity);
             }
         }
@@ -67,7 +77,7 @@ mod tests {
             .entity(Level::Pod, &[("namespace_name", "default"), ("pod_name", "web")])
             .int("memory/usage", 3)
             .build();
-        let Ok(mut rule) = DropNamespaces::configure(Settings { namespaces: vec!["kube-system".into()] }) else {
+        let Ok(mut rule) = DropNamespaces::configure(Settings { namespaces: Globs::new(&["kube-system"]) }) else {
             unreachable!("the settings are right")
         };
         assert_eq!(
@@ -81,6 +91,6 @@ mod tests {
 
     #[test]
     fn no_namespace_at_all_is_refused() {
-        assert!(DropNamespaces::configure(Settings { namespaces: vec![] }).is_err());
+        assert!(DropNamespaces::configure(Settings { namespaces: Globs::default() }).is_err());
     }
 }
