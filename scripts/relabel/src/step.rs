@@ -1,0 +1,139 @@
+//! One step. What a regular expression says of a value is remembered: the same few names come with
+//! every entity, and the same pods in every cycle.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use millrace_sdk::Level;
+use regex_lite::Regex;
+
+use crate::labels::{Labels, Word};
+use crate::template::Template;
+
+/// What is remembered of one step, bytes of text. Then it starts anew.
+const REMEMBERED: usize = 1 << 20;
+
+/// A step that makes sense.
+pub struct Step {
+    /// What it does.
+    pub action: Action,
+    /// The labels it looks at.
+    pub source: Vec<String>,
+    /// Between their values.
+    pub separator: String,
+    /// The entities it is for; all if absent.
+    pub levels: Option<Vec<Level>>,
+}
+
+/// What a step does.
+pub enum Action {
+    /// Drops what matches (`true`), or what does not.
+    Drop(bool, Regex, Memory<bool>),
+    /// Drops what equals the target (`true`), or what does not.
+    DropEqual(bool, String),
+    /// Writes a label.
+    Replace { regex: Regex, target: Template, replacement: Template, known: Memory<Option<(Rc<str>, Rc<str>)>> },
+    /// Writes the hash of a value, modulo a number.
+    HashMod(Rc<str>, u64),
+    /// Writes a value in small letters, or (`true`) in capitals.
+    Case(bool, Rc<str>),
+    /// Copies labels by name.
+    LabelMap { regex: Regex, replacement: Template, known: Memory<Option<Rc<str>>> },
+    /// Removes the labels whose name matches (`true`), or does not.
+    LabelDrop(bool, Regex, Memory<bool>),
+}
+
+/// What is known of values met before.
+pub struct Memory<T> {
+    known: HashMap<Box<str>, T>,
+    bytes: usize,
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), bytes: 0 }
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn of(&mut self, value: &str, find: impl FnOnce(&str) -> T) -> T {
+        if let Some(known) = self.known.get(value) {
+            return known.clone();
+        }
+        let found = find(value);
+        // With what a row of the table takes; what is found is seldom longer than the value.
+        self.bytes += 2 * value.len() + 64;
+        if self.bytes > REMEMBERED {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        // Long values are hardly met twice.
+        if value.len() <= 1024 {
+            self.known.insert(value.into(), found.clone());
+        }
+        found
+    }
+}
+
+impl Step {
+    /// Whether it is for entities of this level.
+    pub fn is_for(&self, level: Level) -> bool {
+        self.levels.as_ref().is_none_or(|levels| levels.contains(&level))
+    }
+
+    /// Carries it out; `false` drops the entity. `joined` is room to write in.
+    pub fn apply(&mut self, labels: &mut Labels<'_>, joined: &mut String) -> bool {
+        joined.clear();
+        for (at, label) in self.source.iter().enumerate() {
+            if at > 0 {
+                joined.push_str(&self.separator);
+            }
+            joined.push_str(labels.get(label));
+        }
+        let value = joined.as_str();
+        match &mut self.action {
+            Action::Drop(matching, regex, known) => {
+                return known.of(value, |value| regex.is_match(value)) != *matching;
+            }
+            Action::DropEqual(equal, target) => return (labels.get(target) == value) != *equal,
+            Action::Replace { regex, target, replacement, known } => {
+                let expand = |value: &str| {
+                    let captures = regex.captures(value)?;
+                    let target = target.expand(&captures);
+                    (!target.is_empty()).then(|| (target.into(), replacement.expand(&captures).into()))
+                };
+                if let Some((name, value)) = known.of(value, expand) {
+                    labels.set(Word::New(name), Word::New(value));
+                }
+            }
+            Action::HashMod(target, modulus) => {
+                let hash = md5::compute(value).0;
+                let half = hash[8..].iter().fold(0_u64, |half, &byte| half << 8 | u64::from(byte));
+                labels.set(Word::New(Rc::clone(target)), Word::New((half % *modulus).to_string().into()));
+            }
+            Action::Case(upper, target) => {
+                let value = if *upper { value.to_uppercase() } else { value.to_lowercase() };
+                labels.set(Word::New(Rc::clone(target)), Word::New(value.into()));
+            }
+            Action::LabelMap { regex, replacement, known } => {
+                let expand = |name: &str| {
+                    let mapped = replacement.expand(&regex.captures(name)?);
+                    (!mapped.is_empty()).then(|| mapped.into())
+                };
+                for (name, value) in labels.sorted() {
+                    if let Some(mapped) = known.of(name.text(), expand) {
+                        labels.set(Word::New(mapped), value);
+                    }
+                }
+            }
+            Action::LabelDrop(matching, regex, known) => {
+                for (name, _) in labels.sorted() {
+                    if known.of(name.text(), |name| regex.is_match(name)) == *matching {
+                        labels.remove(name.text());
+                    }
+                }
+            }
+        }
+        true
+    }
+}
