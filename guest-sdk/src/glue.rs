@@ -48,8 +48,7 @@ impl<R: Rule> Slot<R> {
     pub fn configure(&self, settings: &str) -> Result<(), wit::Error> {
         log_panics();
         let text = if settings.is_empty() { "{}" } else { settings };
-        let settings =
-            serde_json::from_str(text).map_err(|error| wit::Error::Settings(crate::settings::explain(text, &error)))?;
+        let settings = crate::settings::read(text).map_err(wit::Error::Settings)?;
         let rule = R::configure(settings).map_err(|refusal| wit::Error::Settings(refusal.reason().to_owned()))?;
         *self.0.borrow_mut() = Some(rule);
         Ok(())

@@ -1,143 +1,486 @@
-//! Says which key of the settings is wrong. serde's own message names the key only where it is
-//! unknown or missing; where a value is of the wrong type it names a column of text that the
-//! author of the settings never saw, because the host made it from TOML.
+//! Reads a rule's settings, a JSON object, and says which key is wrong.
+//!
+//! A JSON reader of our own, for two reasons. Its errors name the path of the key
+//! (`steps[2].regex`), where others name a column of text that the author of the settings never
+//! saw, because the host made it from TOML. And it makes a rule smaller by some 40 KB: it has no
+//! floats in it unless the settings have.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display};
 
-/// The message for settings that could not be read: the key's path, and what is wrong with it.
-pub(crate) fn explain(json: &str, error: &serde_json::Error) -> String {
-    let (line, column) = (error.line(), error.column());
-    let whole = error.to_string();
-    let reason = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
-    let before = json.lines().take(line.saturating_sub(1)).map(|line| line.len() + 1).sum::<usize>();
-    let path = path_at(json, before + column);
-    let key = path.rsplit('.').next().unwrap_or("");
-    if path.is_empty() || reason.contains(&format!("`{path}`")) {
-        reason.to_owned()
-    } else if let Some(parent) = path.strip_suffix(key).filter(|_| reason.contains(&format!("`{key}`"))) {
-        format!("`{}`: {reason}", parent.trim_end_matches('.'))
-    } else {
-        format!("`{path}`: {reason}")
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, Unexpected, Visitor};
+
+/// Tables and lists within each other; the reader calls itself for each.
+const MOST_DEEP: usize = 64;
+
+/// Reads settings.
+///
+/// # Errors
+/// The key's path, and what is wrong with it.
+pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+    let mut reader = Reader { json, at: 0, path: Vec::new() };
+    let read = T::deserialize(&mut reader).and_then(|settings| match reader.peek() {
+        None => Ok(settings),
+        Some(_) => Err(reader.broken()),
+    });
+    read.map_err(|Wrong(reason)| match reader.path() {
+        path if path.is_empty() => reason,
+        path => format!("`{path}`: {reason}"),
+    })
+}
+
+/// What is wrong.
+#[derive(Debug)]
+struct Wrong(String);
+
+impl Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
-/// One table or list that the text is inside of.
+impl std::error::Error for Wrong {}
+
+impl de::Error for Wrong {
+    fn custom<T: Display>(reason: T) -> Self {
+        Self(reason.to_string())
+    }
+
+    // serde's own would bring the formatting of floats into every rule: 20 KB.
+    fn invalid_type(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self(format!("invalid type: {}, expected {expected}", Got(got)))
+    }
+
+    fn invalid_value(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self(format!("invalid value: {}, expected {expected}", Got(got)))
+    }
+}
+
+struct Got<'g>(Unexpected<'g>);
+
+impl Display for Got<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Bool(value) => write!(f, "boolean `{value}`"),
+            Unexpected::Unsigned(value) => write!(f, "integer `{value}`"),
+            Unexpected::Signed(value) => write!(f, "integer `{value}`"),
+            Unexpected::Float(_) => f.write_str("a number with a fraction"),
+            Unexpected::Str(value) => write!(f, "string \"{value}\""),
+            Unexpected::Unit => f.write_str("null"),
+            Unexpected::Seq => f.write_str("a list"),
+            Unexpected::Map => f.write_str("a table"),
+            Unexpected::Other(other) => f.write_str(other),
+            _ => f.write_str("something else"),
+        }
+    }
+}
+
+/// Where in the settings the reader is.
 enum Inside {
-    Table { key: String, in_key: bool },
-    List { index: usize },
+    Key(String),
+    Item(usize),
 }
 
-/// The path of the value that ends at, or goes over, byte `to`: `steps[2].regex`.
-fn path_at(json: &str, to: usize) -> String {
-    let bytes = json.as_bytes().get(..to.min(json.len())).unwrap_or_default();
-    let mut inside: Vec<Inside> = Vec::new();
-    let mut at = 0;
-    // The error may stand on the bracket that closes a table: then the table is what is wrong.
-    let end =
-        bytes.len().saturating_sub(usize::from(bytes.last().is_some_and(|&byte| matches!(byte, b'}' | b']' | b','))));
-    while at < end {
-        match bytes[at] {
-            b'"' => {
-                let start = at + 1;
-                at = start;
-                while at < end && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+struct Reader<'j> {
+    json: &'j str,
+    at: usize,
+    /// Left as it stood when something was wrong.
+    path: Vec<Inside>,
+}
+
+impl Reader<'_> {
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for inside in &self.path {
+            match inside {
+                Inside::Key(key) => {
+                    path.push_str(if path.is_empty() { "" } else { "." });
+                    path.push_str(key);
                 }
-                if let Some(Inside::Table { key, in_key: true }) = inside.last_mut() {
-                    *key = String::from_utf8_lossy(&bytes[start.min(end)..at.min(end)]).into_owned();
-                }
+                Inside::Item(item) => path.push_str(&format!("[{item}]")),
             }
-            b'{' => inside.push(Inside::Table { key: String::new(), in_key: true }),
-            b'[' => inside.push(Inside::List { index: 0 }),
-            b'}' | b']' => drop(inside.pop()),
-            b':' => {
-                if let Some(Inside::Table { in_key, .. }) = inside.last_mut() {
-                    *in_key = false;
-                }
+        }
+        path
+    }
+
+    fn broken(&self) -> Wrong {
+        Wrong(format!("the settings are no JSON from byte {} on", self.at))
+    }
+
+    /// The next byte that is not blank.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+        self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.json.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), Wrong> {
+        if self.peek() != Some(byte) {
+            return Err(self.broken());
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// A word such as `true`, or a number, as it is written.
+    fn word(&mut self) -> Result<&str, Wrong> {
+        self.peek();
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        let ends = |byte: u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.');
+        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        if length == 0 {
+            return Err(self.broken());
+        }
+        self.at += length;
+        Ok(rest.get(..length).unwrap_or_default())
+    }
+
+    fn string(&mut self) -> Result<String, Wrong> {
+        self.take(b'"')?;
+        let mut text = String::new();
+        loop {
+            let rest = self.json.get(self.at..).unwrap_or_default();
+            let Some(end) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) else {
+                return Err(self.broken());
+            };
+            text.push_str(rest.get(..end).unwrap_or_default());
+            self.at += end + 1;
+            if rest.as_bytes().get(end) == Some(&b'"') {
+                return Ok(text);
             }
-            b',' => match inside.last_mut() {
-                Some(Inside::Table { key, in_key }) => {
-                    key.clear();
-                    *in_key = true;
+            text.push(self.escaped()?);
+        }
+    }
+
+    /// The character behind a backslash.
+    fn escaped(&mut self) -> Result<char, Wrong> {
+        let byte = self.json.as_bytes().get(self.at).copied();
+        self.at += 1;
+        Ok(match byte {
+            Some(b'n') => '\n',
+            Some(b't') => '\t',
+            Some(b'r') => '\r',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(plain @ (b'"' | b'\\' | b'/')) => char::from(plain),
+            Some(b'u') => {
+                let mut code = self.hex()?;
+                if (0xd800..0xdc00).contains(&code) && self.json.get(self.at..).is_some_and(|it| it.starts_with("\\u"))
+                {
+                    self.at += 2;
+                    code = 0x1_0000 + ((code - 0xd800) << 10 | self.hex()?.wrapping_sub(0xdc00) & 0x3ff);
                 }
-                Some(Inside::List { index }) => *index += 1,
-                None => {}
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            _ => return Err(self.broken()),
+        })
+    }
+
+    fn hex(&mut self) -> Result<u32, Wrong> {
+        let digits = self.json.get(self.at..self.at + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        self.at += 4;
+        digits.ok_or_else(|| self.broken())
+    }
+
+    /// The refusal of what stands here.
+    fn wrong_type(&mut self, expected: &dyn Expected) -> Wrong {
+        use de::Error as _;
+        let string;
+        let got = match self.peek() {
+            Some(b'{') => Unexpected::Map,
+            Some(b'[') => Unexpected::Seq,
+            Some(b'"') => match self.string() {
+                Ok(text) => {
+                    string = text;
+                    Unexpected::Str(&string)
+                }
+                Err(broken) => return broken,
             },
-            _ => {}
+            _ => match self.word() {
+                Ok("true") => Unexpected::Bool(true),
+                Ok("false") => Unexpected::Bool(false),
+                Ok("null") => Unexpected::Unit,
+                Ok(number) => number.parse().map_or(Unexpected::Other("a number with a fraction"), Unexpected::Signed),
+                Err(broken) => return broken,
+            },
+        };
+        Wrong::invalid_type(got, expected)
+    }
+
+    fn is_number(&mut self) -> bool {
+        self.peek().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit())
+    }
+
+    /// Reads what a table or list holds, and the bracket that ends it.
+    fn within<T>(&mut self, end: u8, read: impl FnOnce(&mut Self) -> Result<T, Wrong>) -> Result<T, Wrong> {
+        if self.path.len() >= MOST_DEEP {
+            return Err(Wrong(format!("more than {MOST_DEEP} tables within each other")));
         }
-        at += 1;
+        self.at += 1;
+        let read = read(self)?;
+        self.take(end)?;
+        Ok(read)
     }
-    // What ends with the table itself is not the fault of its last key.
-    if bytes.last() == Some(&b'}')
-        && let Some(Inside::Table { key, .. }) = inside.last_mut()
-    {
-        key.clear();
-    }
-    let mut path = String::new();
-    for inside in &inside {
-        match inside {
-            Inside::Table { key, .. } if !key.is_empty() => {
-                path.push_str(if path.is_empty() { "" } else { "." });
-                path.push_str(key);
+}
+
+macro_rules! integers {
+    ($($method:ident)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            let start = self.at;
+            if self.is_number() {
+                let number = self.word()?;
+                if let Ok(value) = number.parse() {
+                    return visitor.visit_i64(value);
+                }
+                if let Ok(value) = number.parse() {
+                    return visitor.visit_u64(value);
+                }
+                self.at = start;
             }
-            Inside::Table { .. } => {}
-            Inside::List { index } => {
-                let _ = write!(path, "[{index}]");
+            Err(self.wrong_type(&visitor))
+        })+
+    };
+}
+
+macro_rules! strings {
+    ($($method:ident)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            match self.peek() {
+                Some(b'"') => visitor.visit_string(self.string()?),
+                _ => Err(self.wrong_type(&visitor)),
+            }
+        })+
+    };
+}
+
+macro_rules! floats {
+    ($($method:ident)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            if !self.is_number() {
+                return Err(self.wrong_type(&visitor));
+            }
+            match self.word()?.parse::<f64>() {
+                Ok(value) if value.is_finite() => visitor.visit_f64(value),
+                _ => Err(self.broken()),
+            }
+        })+
+    };
+}
+
+impl<'de> de::Deserializer<'de> for &mut Reader<'_> {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.peek() {
+            Some(b'{') => self.deserialize_map(visitor),
+            Some(b'[') => self.deserialize_seq(visitor),
+            Some(b'"') => self.deserialize_string(visitor),
+            Some(b't' | b'f') => self.deserialize_bool(visitor),
+            Some(b'n') => self.deserialize_unit(visitor),
+            _ => {
+                let start = self.at;
+                let whole = self.word()?.parse::<i64>().is_ok();
+                self.at = start;
+                if whole { self.deserialize_i64(visitor) } else { self.deserialize_f64(visitor) }
             }
         }
     }
-    path
+
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+    floats! { deserialize_f32 deserialize_f64 }
+    strings! { deserialize_char deserialize_str deserialize_string deserialize_identifier }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        let start = self.at;
+        if matches!(self.peek(), Some(b't' | b'f')) {
+            match self.word()? {
+                "true" => return visitor.visit_bool(true),
+                "false" => return visitor.visit_bool(false),
+                _ => self.at = start,
+            }
+        }
+        Err(self.wrong_type(&visitor))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if self.peek() == Some(b'n') { self.deserialize_unit(visitor) } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        let start = self.at;
+        if self.peek() == Some(b'n') && self.word()? == "null" {
+            return visitor.visit_unit();
+        }
+        self.at = start;
+        Err(self.wrong_type(&visitor))
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.peek() {
+            Some(b'[') => self.within(b']', |reader| visitor.visit_seq(Items { reader, next: 0 })),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.peek() {
+            Some(b'{') => self.within(b'}', |reader| visitor.visit_map(Items { reader, next: 0 })),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.deserialize_map(visitor)
+    }
+
+    /// A variant is its name, or a table of one key whose value is what the variant holds.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match self.peek() {
+            Some(b'"') => visitor.visit_enum(self.string()?.into_deserializer()),
+            Some(b'{') => self.within(b'}', |reader| visitor.visit_enum(Variant(reader))),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.peek() {
+            Some(b'{') => self.deserialize_map(visitor),
+            Some(b'[') => self.deserialize_seq(visitor),
+            Some(b'"') => self.deserialize_string(visitor),
+            _ => self.word().map(drop).and_then(|()| visitor.visit_unit()),
+        }
+    }
+}
+
+/// What a table or list holds.
+struct Items<'r, 'j> {
+    reader: &'r mut Reader<'j>,
+    next: usize,
+}
+
+impl Items<'_, '_> {
+    /// Whether another one follows, and goes over the comma before it.
+    fn another(&mut self, end: u8) -> Result<bool, Wrong> {
+        if self.reader.peek() == Some(end) {
+            return Ok(false);
+        }
+        if self.next > 0 {
+            self.reader.take(b',')?;
+        }
+        self.next += 1;
+        Ok(true)
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'_, '_> {
+    type Error = Wrong;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Wrong> {
+        if !self.another(b']')? {
+            return Ok(None);
+        }
+        self.reader.path.push(Inside::Item(self.next - 1));
+        let item = seed.deserialize(&mut *self.reader)?;
+        self.reader.path.pop();
+        Ok(Some(item))
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Items<'_, '_> {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+        if !self.another(b'}')? {
+            return Ok(None);
+        }
+        let key = self.reader.string()?;
+        self.reader.take(b':')?;
+        let known = seed.deserialize(key.as_str().into_deserializer())?;
+        self.reader.path.push(Inside::Key(key));
+        Ok(Some(known))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let value = seed.deserialize(&mut *self.reader)?;
+        self.reader.path.pop();
+        Ok(value)
+    }
+}
+
+/// A variant that holds something.
+struct Variant<'r, 'j>(&'r mut Reader<'j>);
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, '_> {
+    type Error = Wrong;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Wrong> {
+        let name = self.0.string()?;
+        self.0.take(b':')?;
+        Ok((seed.deserialize(name.as_str().into_deserializer())?, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'_, '_> {
+    type Error = Wrong;
+
+    fn unit_variant(self) -> Result<(), Wrong> {
+        de::Deserialize::deserialize(self.0)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Wrong> {
+        seed.deserialize(self.0)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Wrong> {
+        de::Deserializer::deserialize_seq(self.0, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Wrong> {
+        de::Deserializer::deserialize_map(self.0, visitor)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, serde::Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-    #[allow(dead_code)]
-    struct Settings {
-        min_millicores: i64,
-        #[serde(default)]
-        names: Vec<String>,
-        #[serde(default)]
-        steps: Vec<Step>,
-    }
-
-    #[derive(Debug, serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
-    struct Step {
-        regex: String,
-    }
-
-    #[test]
-    fn the_message_names_the_key() {
-        for (json, want) in [
-            (
-                r#"{"min-millicors":5}"#,
-                "unknown field `min-millicors`, expected one of `min-millicores`, `names`, `steps`",
-            ),
-            (r#"{"names":["a"]}"#, "missing field `min-millicores`"),
-            (r#"{"min-millicores":"5"}"#, "`min-millicores`: invalid type: string \"5\", expected i64"),
-            (
-                r#"{"min-millicores":5.5,"names":[]}"#,
-                "`min-millicores`: invalid type: floating point `5.5`, expected i64",
-            ),
-            (r#"{"min-millicores":5,"names":["a",7]}"#, "`names[1]`: invalid type: integer `7`, expected a string"),
-            (r#"{"min-millicores":5,"names":{"a":1}}"#, "`names`: invalid type: map, expected a sequence"),
-            (
-                "{\"min-millicores\":5,\n\"steps\":[{\"regex\":\"a\"},{\"regex\":false}]}",
-                "`steps[1].regex`: invalid type: boolean `false`, expected a string",
-            ),
-            (
-                r#"{"min-millicores":5,"steps":[{"regex":"\"}"},{"regexp":"a"}]}"#,
-                "`steps[1]`: unknown field `regexp`, expected `regex`",
-            ),
-            (r#"{"min-millicores":5,"steps":[{}]}"#, "`steps[0]`: missing field `regex`"),
-        ] {
-            let error = serde_json::from_str::<Settings>(json).unwrap_err();
-            assert_eq!(explain(json, &error), want, "{json}");
-        }
-    }
-}
+mod tests;

@@ -369,8 +369,7 @@ impl BatchRows {
 /// # Errors
 /// What an operator would read: the key that is wrong and why, or the rule's refusal.
 pub fn configure<R: Rule>(settings: &str) -> Result<R, Refusal> {
-    let settings = serde_json::from_str(settings).map_err(|error| crate::settings::explain(settings, &error))?;
-    R::configure(settings)
+    R::configure(crate::settings::read(settings)?)
 }
 
 /// Processes a batch and answers its rows as they stand after the edit:

@@ -56,19 +56,36 @@ impl Edit {
         }
     }
 
-    /// The contract wants added points in the order of their entities.
+    /// The contract wants added points in the order of their entities. Counted into place: it takes
+    /// one look at each row, and no sort, which would make every rule 6 KB larger.
     fn sort_added(&mut self) {
-        let mut order: Vec<usize> = (0..self.raw.added_entity.len()).collect();
-        order.sort_by_key(|&row| self.raw.added_entity[row]);
         let (entity, points) = (&self.raw.added_entity, &self.raw.added);
-        self.raw.added_entity = order.iter().map(|&row| entity[row]).collect();
+        // Where the rows of each entity begin.
+        let mut begin = vec![0_u32; self.entities + 1];
+        for &row in entity {
+            begin[row as usize + 1] += 1;
+        }
+        for at in 1..begin.len() {
+            begin[at] += begin[at - 1];
+        }
+        let mut order = vec![0_u32; entity.len()];
+        for (row, &of) in entity.iter().enumerate() {
+            let place = &mut begin[of as usize];
+            order[*place as usize] = row as u32;
+            *place += 1;
+        }
         self.raw.added = wit::Points {
-            metric: order.iter().map(|&row| points.metric[row]).collect(),
-            labels: order.iter().map(|&row| points.labels[row]).collect(),
-            at: order.iter().map(|&row| points.at[row]).collect(),
-            bits: order.iter().map(|&row| points.bits[row]).collect(),
+            metric: in_order(&order, &points.metric),
+            labels: in_order(&order, &points.labels),
+            at: in_order(&order, &points.at),
+            bits: in_order(&order, &points.bits),
         };
+        self.raw.added_entity = in_order(&order, entity);
     }
+}
+
+fn in_order<T: Copy>(order: &[u32], column: &[T]) -> Vec<T> {
+    order.iter().map(|&row| column[row as usize]).collect()
 }
 
 /// Keeps the rows of a column that are marked.
@@ -100,5 +117,43 @@ pub(super) fn empty() -> wit::Edit {
         new_points: points(),
         added_entity: vec![],
         added: points(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Descriptor, testing};
+
+    #[test]
+    fn additions_stand_in_the_order_of_entities_and_of_the_rule() {
+        let batch = testing::sample();
+        let entities: Vec<_> = batch.all().collect();
+        let mut edit = crate::Edit::for_batch(&batch);
+        let metric = edit.metric(Descriptor::gauge("m", ""));
+        for (value, at) in [(0, 3), (1, 1), (2, 3), (3, 0), (4, 1)] {
+            edit.add(entities[at], metric, value);
+        }
+        edit.drop_entity(entities[0]);
+        let raw = edit.into_wit();
+        assert_eq!(raw.added_entity, [1, 1, 3, 3]);
+        assert_eq!(raw.added.bits, [1, 4, 0, 2]);
+        assert_eq!(raw.added.metric.len(), 4);
+    }
+
+    #[test]
+    fn what_is_done_to_the_dropped_goes_with_it() {
+        let batch = testing::sample();
+        let rows = testing::edit(&batch, |edit| {
+            let metric = edit.metric(Descriptor::gauge("m", ""));
+            for entity in batch.all() {
+                edit.set_label(entity, "new", "x");
+                edit.add(entity, metric, 1);
+                if entity.index() != 1 {
+                    edit.drop_entity(entity);
+                }
+            }
+        });
+        let pod = "pod {__label_app=shop,namespace_name=default,new=x,pod_name=web}";
+        assert_eq!(rows, [format!("{pod} memory/usage = 30"), format!("{pod} m = 1")]);
     }
 }
