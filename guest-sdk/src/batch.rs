@@ -34,6 +34,7 @@ impl Symbol {
     /// assert!(symbol.index() < 100);
     /// ```
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -61,6 +62,7 @@ impl Metric {
     /// assert_eq!(points_of_metric.iter().sum::<i32>(), 7);
     /// ```
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -141,6 +143,7 @@ impl Batch {
     /// let levels: Vec<&str> = batch.all().map(|entity| entity.level().name()).collect();
     /// assert_eq!(levels, ["node", "pod", "container", "container"]);
     /// ```
+    #[inline]
     pub fn all(&self) -> impl Iterator<Item = Entity<'_>> + '_ {
         (0..self.raw.entities.level.len() as u32).map(move |row| Entity { batch: self, row })
     }
@@ -152,6 +155,7 @@ impl Batch {
     ///
     /// assert_eq!(testing::sample().entities(Level::Container).count(), 2);
     /// ```
+    #[inline]
     pub fn entities(&self, level: Level) -> impl Iterator<Item = Entity<'_>> + '_ {
         self.all().filter(move |entity| entity.level() == level)
     }
@@ -204,6 +208,7 @@ impl Batch {
     /// assert_eq!(batch.text(batch.symbol("default").unwrap()), "default");
     /// ```
     #[must_use]
+    #[inline]
     pub fn text(&self, symbol: Symbol) -> &str {
         self.text.get(span(&self.raw.symbols.ends, symbol.index())).unwrap_or("")
     }
@@ -216,6 +221,7 @@ impl Batch {
     /// assert!(batch.metric("pod_name").is_none(), "a label's name is no metric");
     /// ```
     #[must_use]
+    #[inline]
     pub fn metric(&self, name: &str) -> Option<Metric> {
         let symbol = self.symbol(name)?;
         self.raw.metrics.name.iter().position(|&other| other == symbol.0).map(|row| Metric(row as u32))
@@ -265,6 +271,7 @@ impl Batch {
     /// assert_eq!(batch.metric_type(batch.metric("memory/usage").unwrap()), ValueType::Int);
     /// ```
     #[must_use]
+    #[inline]
     pub fn metric_type(&self, metric: Metric) -> ValueType {
         let byte = self.raw.metrics.value.get(metric.index());
         byte.and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
@@ -334,6 +341,7 @@ impl Batch {
 }
 
 /// `ends[row-1]..ends[row]`.
+#[inline]
 pub(crate) fn span(ends: &[u32], row: usize) -> std::ops::Range<usize> {
     let end = ends.get(row).copied().unwrap_or(0) as usize;
     let start = if row == 0 { 0 } else { ends.get(row - 1).copied().unwrap_or(0) as usize };

@@ -32,18 +32,21 @@ pub enum Text<'a> {
 }
 
 impl<'a> From<&'a str> for Text<'a> {
+    #[inline]
     fn from(text: &'a str) -> Self {
         Self::Own(text)
     }
 }
 
 impl<'a> From<&'a String> for Text<'a> {
+    #[inline]
     fn from(text: &'a String) -> Self {
         Self::Own(text)
     }
 }
 
 impl From<Symbol> for Text<'_> {
+    #[inline]
     fn from(symbol: Symbol) -> Self {
         Self::Known(symbol)
     }
@@ -74,11 +77,22 @@ pub struct Edit {
     symbols: u32,
     metrics: u32,
     label_sets: u32,
-    /// Value type of the batch's metrics, for conversions.
-    old_types: Vec<u8>,
+    /// Value type of every metric, the batch's and then the added ones, for conversions.
+    types: Vec<u8>,
+    /// Points added to entities of the batch, in the order they came.
+    added: Vec<Added>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    sorted: bool,
+}
+
+/// A point added to an entity of the batch.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    entity: u32,
+    metric: u32,
+    labels: u32,
+    at: i32,
+    bits: u64,
 }
 
 impl Edit {
@@ -90,7 +104,7 @@ impl Edit {
             symbols: raw.symbols.ends.len() as u32,
             metrics: raw.metrics.name.len() as u32,
             label_sets: raw.label_sets.ends.len() as u32,
-            old_types: raw.metrics.value.clone(),
+            types: raw.metrics.value.clone(),
             ..Self::for_totals()
         }
     }
@@ -104,10 +118,10 @@ impl Edit {
             metrics: 0,
             // An empty batch still has the empty set.
             label_sets: 1,
-            old_types: Vec::new(),
+            types: Vec::new(),
+            added: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            sorted: true,
         }
     }
 
@@ -120,6 +134,7 @@ impl Edit {
     /// let rows = testing::edit(&batch, |edit| batch.entities(Level::Container).for_each(|it| edit.drop_entity(it)));
     /// assert_eq!(rows.len(), 2, "the node's point and the pod's");
     /// ```
+    #[inline]
     pub fn drop_entity(&mut self, entity: Entity<'_>) {
         if self.raw.keep_entities.is_empty() {
             self.raw.keep_entities = vec![1; self.entities];
@@ -139,6 +154,7 @@ impl Edit {
     /// });
     /// assert!(!rows.iter().any(|row| row.contains("filesystem")));
     /// ```
+    #[inline]
     pub fn drop_point(&mut self, point: Point<'_>) {
         if self.raw.keep_points.is_empty() {
             self.raw.keep_points = vec![1; self.points];
@@ -155,6 +171,7 @@ impl Edit {
     /// let rows = testing::edit(&batch, |edit| batch.all().for_each(|entity| edit.set_label(entity, "cluster", "test")));
     /// assert_eq!(rows[0], "node {cluster=test,nodename=node-a} memory/usage = 100");
     /// ```
+    #[inline]
     pub fn set_label<'t>(&mut self, entity: Entity<'_>, name: impl Into<Text<'t>>, value: impl Into<Text<'t>>) {
         let (name, value) = (self.symbol(name), self.symbol(value));
         self.relabel(entity, name.0, value.0);
@@ -208,18 +225,16 @@ impl Edit {
             Text::Known(symbol) => return symbol,
             Text::Own(text) => text,
         };
-        let hash = self.hasher.hash_one(text);
+        let hash = self.hasher.hash_one(text.as_bytes());
         let (bytes, ends, hasher) = (&mut self.raw.new_symbols.text, &mut self.raw.new_symbols.ends, &self.hasher);
-        if let Some(&row) = self.index.find(hash, |&row| bytes[span(ends, row as usize)] == *text.as_bytes()) {
+        if let Some(&row) = self.index.find(hash, |&row| same(&bytes[span(ends, row as usize)], text.as_bytes())) {
             return Symbol(self.symbols + row);
         }
         let row = ends.len() as u32;
         bytes.extend_from_slice(text.as_bytes());
         ends.push(bytes.len() as u32);
         let (bytes, ends) = (&*bytes, &*ends);
-        self.index.insert_unique(hash, row, |&row| {
-            hasher.hash_one(std::str::from_utf8(&bytes[span(ends, row as usize)]).unwrap_or(""))
-        });
+        self.index.insert_unique(hash, row, |&row| hasher.hash_one(&bytes[span(ends, row as usize)]));
         Symbol(self.symbols + row)
     }
 
@@ -246,6 +261,7 @@ impl Edit {
         metrics.kind.push(descriptor.kind as u8);
         metrics.value.push(descriptor.value as u8);
         metrics.merge.push(descriptor.merge as u8);
+        self.types.push(descriptor.value as u8);
         Metric(self.metrics + metrics.name.len() as u32 - 1)
     }
 
@@ -285,12 +301,7 @@ impl Edit {
     /// testing::edit(&batch, |edit| edit.reserve(batch.len()));
     /// ```
     pub fn reserve(&mut self, points: usize) {
-        let added = &mut self.raw.added;
-        self.raw.added_entity.reserve(points);
-        added.metric.reserve(points);
-        added.labels.reserve(points);
-        added.at.reserve(points);
-        added.bits.reserve(points);
+        self.added.reserve(points);
     }
 
     /// Adds a point to an entity of the batch.
@@ -305,6 +316,7 @@ impl Edit {
     /// });
     /// assert_eq!(rows[1], "node {nodename=node-a} memory/free = 900");
     /// ```
+    #[inline]
     pub fn add(&mut self, entity: Entity<'_>, metric: Metric, value: impl Into<Value>) {
         self.add_row(entity, metric, 0, UNKNOWN_AT, value.into());
     }
@@ -326,6 +338,7 @@ impl Edit {
     /// });
     /// assert!(rows[5].ends_with(" cpu/cores = 0.05"), "{rows:?}");
     /// ```
+    #[inline]
     pub fn add_measured(&mut self, entity: Entity<'_>, metric: Metric, value: impl Into<Value>, like: Point<'_>) {
         self.add_row(entity, metric, 0, like.at(), value.into());
     }
@@ -396,25 +409,37 @@ impl Edit {
         NewEntity { edit: self }
     }
 
+    #[inline]
     fn relabel(&mut self, entity: Entity<'_>, name: u32, value: u32) {
         self.raw.relabel_entity.push(entity.row);
         self.raw.relabel_name.push(name);
         self.raw.relabel_value.push(value);
     }
 
+    #[inline]
     fn add_row(&mut self, entity: Entity<'_>, metric: Metric, labels: usize, at: i32, value: Value) {
-        self.sorted &= self.raw.added_entity.last().is_none_or(|&last| last <= entity.row);
-        self.raw.added_entity.push(entity.row);
         let bits = value.bits_as(self.value_type(metric));
-        push(&mut self.raw.added, metric, labels, at, bits);
+        self.added.push(Added { entity: entity.row, metric: metric.0, labels: labels as u32, at, bits });
     }
 
+    #[inline]
     fn value_type(&self, metric: Metric) -> ValueType {
-        let byte = match metric.index().checked_sub(self.metrics as usize) {
-            None => self.old_types.get(metric.index()),
-            Some(row) => self.raw.new_metrics.value.get(row),
-        };
-        byte.and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
+        self.types.get(metric.index()).and_then(|&byte| ValueType::from_byte(byte)).unwrap_or(ValueType::Int)
+    }
+}
+
+/// Whether two strings are equal, eight bytes at a time: Wasm has no instruction for it, and the
+/// compiler's own function goes byte by byte.
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let equal = |(a, b): (&[u8; 8], &[u8; 8])| word(a) == word(b);
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        _ if a.len() != b.len() => false,
+        // The last eight overlap those before them.
+        (Some(a_end), Some(b_end)) => {
+            word(a_end) == word(b_end) && a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0).all(equal)
+        }
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
     }
 }
 

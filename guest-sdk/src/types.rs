@@ -31,6 +31,7 @@ macro_rules! byte_enum {
             #[doc = concat!("assert_eq!(", stringify!($name), "::from_byte(200), None);")]
             /// ```
             #[must_use]
+            #[inline]
             pub fn from_byte(byte: u8) -> Option<Self> {
                 match byte { $($byte => Some(Self::$variant),)+ _ => None }
             }
@@ -197,6 +198,7 @@ pub enum Value {
 }
 
 impl Value {
+    #[inline]
     pub(crate) fn from_bits(bits: u64, value: ValueType) -> Self {
         match value {
             ValueType::Int => Self::Int(bits.cast_signed()),
@@ -210,6 +212,7 @@ impl Value {
     /// assert_eq!(millrace_sdk::Value::Int(5).as_f64(), 5.0);
     /// ```
     #[must_use]
+    #[inline]
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Int(value) => value as f64,
@@ -276,6 +279,7 @@ impl Value {
 
     /// The bits of this value in a column of `want`: integers become floats, floats are cut to
     /// integers, and what is not finite becomes 0.
+    #[inline]
     pub(crate) fn bits_as(self, want: ValueType) -> u64 {
         match (self, want) {
             (Self::Int(value), ValueType::Int) => value.cast_unsigned(),
@@ -289,12 +293,14 @@ impl Value {
 }
 
 impl From<i64> for Value {
+    #[inline]
     fn from(value: i64) -> Self {
         Self::Int(value)
     }
 }
 
 impl From<f64> for Value {
+    #[inline]
     fn from(value: f64) -> Self {
         Self::Float(value)
     }

@@ -28,6 +28,7 @@ impl<'a> Entity<'a> {
     /// assert_eq!(batch.all().map(|entity| entity.index()).collect::<Vec<_>>(), [0, 1, 2, 3]);
     /// ```
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.row as usize
     }
@@ -39,6 +40,7 @@ impl<'a> Entity<'a> {
     /// assert_eq!(batch.all().next().unwrap().level(), millrace_sdk::Level::Node);
     /// ```
     #[must_use]
+    #[inline]
     pub fn level(self) -> Level {
         Level::from_byte(self.batch.raw.entities.level[self.index()]).unwrap_or(Level::Other)
     }
@@ -52,6 +54,7 @@ impl<'a> Entity<'a> {
     /// assert_eq!(batch.all().map(|pod| pod.started_at()).collect::<Vec<_>>(), [Some(7), None]);
     /// ```
     #[must_use]
+    #[inline]
     pub fn started_at(self) -> Option<i64> {
         let ns = self.batch.raw.entities.started_at[self.index()];
         (ns != 0).then_some(ns)
@@ -79,6 +82,7 @@ impl<'a> Entity<'a> {
     /// assert_eq!(pod.label_symbol(name), batch.symbol("web"));
     /// ```
     #[must_use]
+    #[inline]
     pub fn label_symbol(self, name: Symbol) -> Option<Symbol> {
         let entities = &self.batch.raw.entities;
         let range = span(&entities.label_ends, self.index());
@@ -94,6 +98,7 @@ impl<'a> Entity<'a> {
     /// let private = |name| batch.text(name).starts_with("__");
     /// assert_eq!(pod.label_symbols().filter(|&(name, _)| private(name)).count(), 1);
     /// ```
+    #[inline]
     pub fn label_symbols(self) -> impl Iterator<Item = (Symbol, Symbol)> + use<'a> {
         let entities = &self.batch.raw.entities;
         span(&entities.label_ends, self.index())
@@ -121,6 +126,7 @@ impl<'a> Entity<'a> {
     /// let points: Vec<_> = container.points().map(|point| (point.name(), point.value().as_f64())).collect();
     /// assert_eq!(points, [("cpu/usage_rate", 50.0), ("memory/usage", 20.0), ("filesystem/usage", 7.0)]);
     /// ```
+    #[inline]
     pub fn points(self) -> impl Iterator<Item = Point<'a>> + use<'a> {
         let batch = self.batch;
         span(&batch.raw.entities.point_ends, self.index()).map(move |row| Point { batch, row: row as u32 })
@@ -219,6 +225,7 @@ pub struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
+    #[inline]
     fn index(self) -> usize {
         self.row as usize
     }
@@ -232,6 +239,7 @@ impl<'a> Point<'a> {
     /// assert_eq!(Some(point.metric()), batch.metric("memory/usage"));
     /// ```
     #[must_use]
+    #[inline]
     pub fn metric(self) -> Metric {
         Metric(self.batch.raw.points.metric[self.index()])
     }
@@ -256,6 +264,7 @@ impl<'a> Point<'a> {
     /// assert_eq!(container.point("memory/usage").unwrap().value().as_int(), Some(20));
     /// ```
     #[must_use]
+    #[inline]
     pub fn value(self) -> Value {
         Value::from_bits(self.bits(), self.batch.metric_type(self.metric()))
     }
@@ -268,6 +277,7 @@ impl<'a> Point<'a> {
     /// assert_eq!(container.point("memory/usage").unwrap().bits(), 20);
     /// ```
     #[must_use]
+    #[inline]
     pub fn bits(self) -> u64 {
         self.batch.raw.points.bits[self.index()]
     }
@@ -282,12 +292,14 @@ impl<'a> Point<'a> {
     /// assert_eq!(point.measured_at(), Some(3_000_000), "ns");
     /// ```
     #[must_use]
+    #[inline]
     pub fn measured_at(self) -> Option<i64> {
         let at = self.at();
         (at != UNKNOWN_AT).then(|| self.batch.raw.base.saturating_add(i64::from(at) * 1_000_000))
     }
 
     /// The time of measurement as the column holds it, for handing on to added points.
+    #[inline]
     pub(crate) fn at(self) -> i32 {
         self.batch.raw.points.at[self.index()]
     }
@@ -300,6 +312,7 @@ impl<'a> Point<'a> {
     /// assert_eq!(container.points().filter(|point| point.is_labelled()).count(), 1);
     /// ```
     #[must_use]
+    #[inline]
     pub fn is_labelled(self) -> bool {
         self.batch.raw.points.labels[self.index()] != 0
     }
@@ -312,6 +325,7 @@ impl<'a> Point<'a> {
     /// assert_eq!(container.point("memory/usage").unwrap().label_set(), 0);
     /// ```
     #[must_use]
+    #[inline]
     pub fn label_set(self) -> usize {
         self.batch.raw.points.labels[self.index()] as usize
     }

@@ -1,7 +1,7 @@
 //! Makes of an edit what the contract wants: nothing that touches what is dropped, and additions in
 //! the order of their entities.
 
-use super::Edit;
+use super::{Added, Edit};
 use crate::wit;
 
 impl Edit {
@@ -27,9 +27,7 @@ impl Edit {
     #[must_use]
     pub fn into_wit(mut self) -> wit::Edit {
         self.forget_dropped();
-        if !self.sorted {
-            self.sort_added();
-        }
+        (self.raw.added_entity, self.raw.added) = by_entity(&self.added, self.entities);
         self.raw
     }
 
@@ -39,59 +37,51 @@ impl Edit {
         if raw.keep_entities.is_empty() {
             return;
         }
-        let kept = |&entity: &u32| raw.keep_entities.get(entity as usize) != Some(&0);
-        if !raw.relabel_entity.iter().all(kept) {
-            let rows: Vec<bool> = raw.relabel_entity.iter().map(kept).collect();
+        let kept = |entity: u32| raw.keep_entities.get(entity as usize) != Some(&0);
+        self.added.retain(|row| kept(row.entity));
+        let rows: Vec<bool> = raw.relabel_entity.iter().map(|&entity| kept(entity)).collect();
+        if rows.contains(&false) {
             retain(&rows, &mut raw.relabel_entity);
             retain(&rows, &mut raw.relabel_name);
             retain(&rows, &mut raw.relabel_value);
         }
-        if !raw.added_entity.iter().all(kept) {
-            let rows: Vec<bool> = raw.added_entity.iter().map(kept).collect();
-            retain(&rows, &mut raw.added_entity);
-            retain(&rows, &mut raw.added.metric);
-            retain(&rows, &mut raw.added.labels);
-            retain(&rows, &mut raw.added.at);
-            retain(&rows, &mut raw.added.bits);
-        }
     }
-
-    /// The contract wants added points in the order of their entities. Counted into place: it takes
-    /// one look at each row, and no sort, which would make every rule 6 KB larger.
-    fn sort_added(&mut self) {
-        let (entity, points) = (&self.raw.added_entity, &self.raw.added);
-        // Where the rows of each entity begin.
-        let mut begin = vec![0_u32; self.entities + 1];
-        for &row in entity {
-            begin[row as usize + 1] += 1;
-        }
-        for at in 1..begin.len() {
-            begin[at] += begin[at - 1];
-        }
-        let mut order = vec![0_u32; entity.len()];
-        for (row, &of) in entity.iter().enumerate() {
-            let place = &mut begin[of as usize];
-            order[*place as usize] = row as u32;
-            *place += 1;
-        }
-        self.raw.added = wit::Points {
-            metric: in_order(&order, &points.metric),
-            labels: in_order(&order, &points.labels),
-            at: in_order(&order, &points.at),
-            bits: in_order(&order, &points.bits),
-        };
-        self.raw.added_entity = in_order(&order, entity);
-    }
-}
-
-fn in_order<T: Copy>(order: &[u32], column: &[T]) -> Vec<T> {
-    order.iter().map(|&row| column[row as usize]).collect()
 }
 
 /// Keeps the rows of a column that are marked.
-fn retain<T>(rows: &[bool], column: &mut Vec<T>) {
+fn retain(rows: &[bool], column: &mut Vec<u32>) {
     let mut rows = rows.iter();
     column.retain(|_| rows.next() != Some(&false));
+}
+
+/// The contract wants added points in the order of their entities; those of one stay as they came.
+/// Counting places is several times cheaper than comparing rows.
+fn by_entity(rows: &[Added], entities: usize) -> (Vec<u32>, wit::Points) {
+    let mut places = vec![0u32; entities];
+    for row in rows {
+        places[row.entity as usize] += 1;
+    }
+    let mut next = 0;
+    for place in &mut places {
+        next += std::mem::replace(place, next);
+    }
+    let count = rows.len();
+    let (mut entity, mut metric, mut labels) = (vec![0; count], vec![0; count], vec![0; count]);
+    let (mut at, mut bits) = (vec![0; count], vec![0; count]);
+    for row in rows {
+        let place = &mut places[row.entity as usize];
+        let to = *place as usize;
+        *place += 1;
+        // One check in the place of five.
+        if to < count {
+            entity[to] = row.entity;
+            metric[to] = row.metric;
+            labels[to] = row.labels;
+            at[to] = row.at;
+            bits[to] = row.bits;
+        }
+    }
+    (entity, wit::Points { metric, labels, at, bits })
 }
 
 /// An edit that says nothing.

@@ -71,7 +71,7 @@ impl<'b> Labels<'b> {
     pub fn sorted(&self) -> Vec<(Word<'b>, Word<'b>)> {
         let mut labels: Vec<_> =
             self.rows.iter().filter_map(|row| Some((row.name.clone(), row.value.clone()?))).collect();
-        labels.sort_by(|(one, _), (other, _)| one.text().cmp(other.text()));
+        labels.sort_unstable_by(|(one, _), (other, _)| one.text().cmp(other.text()));
         labels
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use millrace_sdk::Level;
-use regex_lite::Regex;
+use regex_lite::{Captures, Regex};
 
 use crate::labels::{Labels, Word};
 use crate::template::Template;
@@ -28,39 +28,38 @@ pub struct Step {
 /// What a step does.
 pub enum Action {
     /// Drops what matches (`true`), or what does not.
-    Drop(bool, Regex, Memory<bool>),
+    Drop(bool, Regex, Memory),
     /// Drops what equals the target (`true`), or what does not.
     DropEqual(bool, String),
     /// Writes a label.
-    Replace { regex: Regex, target: Template, replacement: Template, known: Memory<Option<(Rc<str>, Rc<str>)>> },
+    Replace { regex: Regex, target: Template, replacement: Template, known: Memory },
     /// Writes the hash of a value, modulo a number.
     HashMod(Rc<str>, u64),
     /// Writes a value in small letters, or (`true`) in capitals.
     Case(bool, Rc<str>),
     /// Copies labels by name.
-    LabelMap { regex: Regex, replacement: Template, known: Memory<Option<Rc<str>>> },
+    LabelMap { regex: Regex, replacement: Template, known: Memory },
     /// Removes the labels whose name matches (`true`), or does not.
-    LabelDrop(bool, Regex, Memory<bool>),
+    LabelDrop(bool, Regex, Memory),
 }
 
+/// What a regular expression says of a value: nothing where it does not match; else the name and
+/// the value to write, empty where the action needs none.
+type Found = Option<(Rc<str>, Rc<str>)>;
+
 /// What is known of values met before.
-pub struct Memory<T> {
-    known: HashMap<Box<str>, T>,
+#[derive(Default)]
+pub struct Memory {
+    known: HashMap<Box<str>, Found>,
     bytes: usize,
 }
 
-impl<T> Default for Memory<T> {
-    fn default() -> Self {
-        Self { known: HashMap::new(), bytes: 0 }
-    }
-}
-
-impl<T: Clone> Memory<T> {
-    fn of(&mut self, value: &str, find: impl FnOnce(&str) -> T) -> T {
+impl Memory {
+    fn of(&mut self, value: &str, regex: &Regex, expand: &dyn Fn(&Captures<'_>) -> Found) -> Found {
         if let Some(known) = self.known.get(value) {
             return known.clone();
         }
-        let found = find(value);
+        let found = regex.captures(value).and_then(|captures| expand(&captures));
         // With what a row of the table takes; what is found is seldom longer than the value.
         self.bytes += 2 * value.len() + 64;
         if self.bytes > REMEMBERED {
@@ -72,6 +71,10 @@ impl<T: Clone> Memory<T> {
             self.known.insert(value.into(), found.clone());
         }
         found
+    }
+
+    fn matches(&mut self, value: &str, regex: &Regex) -> bool {
+        self.of(value, regex, &|_| Some((Rc::default(), Rc::default()))).is_some()
     }
 }
 
@@ -93,16 +96,15 @@ impl Step {
         let value = joined.as_str();
         match &mut self.action {
             Action::Drop(matching, regex, known) => {
-                return known.of(value, |value| regex.is_match(value)) != *matching;
+                return known.matches(value, regex) != *matching;
             }
             Action::DropEqual(equal, target) => return (labels.get(target) == value) != *equal,
             Action::Replace { regex, target, replacement, known } => {
-                let expand = |value: &str| {
-                    let captures = regex.captures(value)?;
-                    let target = target.expand(&captures);
-                    (!target.is_empty()).then(|| (target.into(), replacement.expand(&captures).into()))
+                let expand = |captures: &Captures<'_>| {
+                    let target = target.expand(captures);
+                    (!target.is_empty()).then(|| (target.into(), replacement.expand(captures).into()))
                 };
-                if let Some((name, value)) = known.of(value, expand) {
+                if let Some((name, value)) = known.of(value, regex, &expand) {
                     labels.set(Word::New(name), Word::New(value));
                 }
             }
@@ -116,19 +118,19 @@ impl Step {
                 labels.set(Word::New(Rc::clone(target)), Word::New(value.into()));
             }
             Action::LabelMap { regex, replacement, known } => {
-                let expand = |name: &str| {
-                    let mapped = replacement.expand(&regex.captures(name)?);
-                    (!mapped.is_empty()).then(|| mapped.into())
+                let expand = |captures: &Captures<'_>| {
+                    let mapped = replacement.expand(captures);
+                    (!mapped.is_empty()).then(|| (mapped.into(), Rc::default()))
                 };
                 for (name, value) in labels.sorted() {
-                    if let Some(mapped) = known.of(name.text(), expand) {
+                    if let Some((mapped, _)) = known.of(name.text(), regex, &expand) {
                         labels.set(Word::New(mapped), value);
                     }
                 }
             }
             Action::LabelDrop(matching, regex, known) => {
                 for (name, _) in labels.sorted() {
-                    if known.of(name.text(), |name| regex.is_match(name)) == *matching {
+                    if known.matches(name.text(), regex) == *matching {
                         labels.remove(name.text());
                     }
                 }
