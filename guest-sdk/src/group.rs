@@ -1,5 +1,7 @@
 //! Groups entities by the values of some labels.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashMap;
 
 use crate::{Batch, Entity, Refusal, Symbol};
@@ -31,7 +33,8 @@ pub struct GroupBy<V> {
     labels: Vec<String>,
     /// What the labels are called in the groups.
     names: Vec<String>,
-    known: HashMap<Vec<Box<str>>, usize>,
+    /// In order, so that groups come out in the same order whatever they came in, and need no sort.
+    known: BTreeMap<Vec<Box<str>>, usize>,
     values: Vec<V>,
     most: usize,
     refused: u64,
@@ -48,7 +51,7 @@ impl<V: Default> GroupBy<V> {
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Self {
         let labels: Vec<String> = labels.iter().map(|label| label.as_ref().to_owned()).collect();
         let names = labels.clone();
-        Self { labels, names, known: HashMap::new(), values: Vec::new(), most: usize::MAX, refused: 0 }
+        Self { labels, names, known: BTreeMap::new(), values: Vec::new(), most: usize::MAX, refused: 0 }
     }
 
     /// Groups by labels from the settings, each `name`, or `new=name` to be called otherwise in the
@@ -189,9 +192,8 @@ impl<V: Default> GroupBy<V> {
     pub fn drain(&mut self) -> impl Iterator<Item = (Vec<Box<str>>, V)> + use<V> {
         self.refused = 0;
         let mut values: Vec<Option<V>> = self.values.drain(..).map(Some).collect();
-        let mut keys: Vec<(Vec<Box<str>>, usize)> = self.known.drain().collect();
-        keys.sort_unstable();
-        keys.into_iter().filter_map(move |(key, at)| Some((key, values.get_mut(at)?.take()?)))
+        let known = std::mem::take(&mut self.known);
+        known.into_iter().filter_map(move |(key, at)| Some((key, values.get_mut(at)?.take()?)))
     }
 }
 

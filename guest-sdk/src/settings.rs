@@ -258,9 +258,9 @@ macro_rules! floats {
             if !self.is_number() {
                 return Err(self.wrong_type(&visitor));
             }
-            match self.word()?.parse::<f64>() {
-                Ok(value) if value.is_finite() => visitor.visit_f64(value),
-                _ => Err(self.broken()),
+            match float(self.word()?) {
+                Some(value) => visitor.visit_f64(value),
+                None => Err(self.broken()),
             }
         })+
     };
@@ -480,6 +480,43 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, '_> {
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Wrong> {
         de::Deserializer::deserialize_map(self.0, visitor)
     }
+}
+
+/// A number as JSON writes it, to within the last place of a float; exact up to 15 digits and
+/// 22 places. The library's own reading is exact always, and takes 15 KB in every rule.
+fn float(word: &str) -> Option<f64> {
+    let (number, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    let (digits, negative) = number.strip_prefix('-').map_or((number, false), |digits| (digits, true));
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let mut places = exponent.parse::<i32>().ok()?.clamp(-400, 400);
+    let mut mantissa = 0_u64;
+    if whole.is_empty() || part.is_empty() {
+        return None;
+    }
+    for (byte, behind_point) in whole.bytes().map(|byte| (byte, false)).chain(part.bytes().map(|byte| (byte, true))) {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        // More digits than a float can tell apart count as places only.
+        let taken = mantissa < u64::MAX / 100;
+        if taken {
+            mantissa = 10 * mantissa + u64::from(byte - b'0');
+        }
+        places = places.saturating_add(i32::from(!taken)).saturating_sub(i32::from(behind_point));
+    }
+    let mut value = mantissa as f64;
+    // Without the zeros at the end of 1.50, which only cost exactness.
+    while mantissa % 10 == 0 && mantissa != 0 && places < 0 {
+        (mantissa, places) = (mantissa / 10, places + 1);
+        value = mantissa as f64;
+    }
+    while places != 0 && value != 0.0 && value.is_finite() {
+        let step = places.clamp(-22, 22);
+        let power = (0..step.abs()).fold(1.0, |power, _| power * 10.0);
+        value = if step > 0 { value * power } else { value / power };
+        places -= step;
+    }
+    value.is_finite().then_some(if negative { -value } else { value })
 }
 
 #[cfg(test)]

@@ -6,8 +6,6 @@
 //! average or a quantile is **not**: two averages can't be combined without their counts, nor two
 //! quantiles at all. Emit them last, for people to look at, and aggregate nothing further from them.
 
-use std::collections::BTreeMap;
-
 use crate::Value;
 
 /// Sum, smallest, largest, count and average of values.
@@ -136,9 +134,11 @@ const SHIFT: u32 = 45;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Quantiles {
+    /// In order. A list that is kept in order takes less code than a sort or a tree, and each
+    /// value is put where it belongs once.
     exact: Vec<f64>,
-    /// How many values each bucket holds; empty as long as `exact` has room.
-    buckets: BTreeMap<i32, u64>,
+    /// Buckets in order, with how many values they hold; empty as long as `exact` has room.
+    buckets: Vec<(i32, u64)>,
     count: u64,
 }
 
@@ -158,10 +158,15 @@ impl Quantiles {
         }
         self.count += 1;
         if self.buckets.is_empty() && self.exact.len() < EXACT {
-            return self.exact.push(value);
+            let at = self.exact.partition_point(|other| other.total_cmp(&value).is_lt());
+            return self.exact.insert(at, value);
         }
         for value in self.exact.drain(..).chain([value]) {
-            *self.buckets.entry(bucket(value)).or_default() += 1;
+            let bucket = bucket(value);
+            match self.buckets.binary_search_by_key(&bucket, |&(known, _)| known) {
+                Ok(at) => self.buckets[at].1 += 1,
+                Err(at) => self.buckets.insert(at, (bucket, 1)),
+            }
         }
     }
 
@@ -184,12 +189,10 @@ impl Quantiles {
         }
         let rank = ((quantile.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).clamp(1, self.count);
         if self.buckets.is_empty() {
-            let mut sorted = self.exact.clone();
-            sorted.sort_unstable_by(f64::total_cmp);
-            return sorted.get(rank as usize - 1).copied();
+            return self.exact.get(rank as usize - 1).copied();
         }
         let mut seen = 0;
-        let holds = |(&bucket, &count): (&i32, &u64)| {
+        let holds = |&(bucket, count): &(i32, u64)| {
             seen += count;
             (seen >= rank).then_some(bucket)
         };

@@ -109,3 +109,37 @@ fn broken_text_is_refused_and_never_ends_the_rule() {
     let deep = "[".repeat(100_000);
     assert!(read::<serde_json::Value>(&deep).unwrap_err().contains("within each other"));
 }
+
+#[test]
+fn floats_are_read() {
+    for word in [
+        "0",
+        "-0.0",
+        "0.9",
+        "1.5e-3",
+        "99.999",
+        "1e22",
+        "-2.50",
+        "9007199254740993",
+        "1E+2",
+        "0.1",
+        "0.30",
+        "123456.789e3",
+        "1e-22",
+    ] {
+        assert_eq!(float(word), Some(word.parse().unwrap()), "{word}");
+    }
+    for word in [
+        "3.141592653589793238462643383",
+        "1e300",
+        "2.2250738585072014e-308",
+        "18446744073709551616",
+        "0.1234567890123456789e-40",
+    ] {
+        let (got, want) = (float(word).unwrap(), word.parse::<f64>().unwrap());
+        assert!((got - want).abs() <= want * 1e-14, "{word}: {got}");
+    }
+    for word in ["", "-", ".5", "5.", "1e", "1e999", "nan", "1.2.3", "--1", "0x10", "1e99999999999"] {
+        assert_eq!(float(word), None, "{word}");
+    }
+}

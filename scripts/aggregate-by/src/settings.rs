@@ -79,8 +79,9 @@ impl Settings {
         if twice(&self.functions).is_some() {
             return Err("`functions` names one twice".into());
         }
-        if let Some(wrong) = self.quantiles.iter().find(|quantile| !(0.0..=1.0).contains(*quantile)) {
-            return Err(format!("`quantiles` holds {wrong}; use shares from 0 to 1, such as 0.99").into());
+        if let Some(at) = self.quantiles.iter().position(|quantile| !(0.0..=1.0).contains(quantile)) {
+            // Without the value: the formatting of floats would make the rule 20 KB larger.
+            return Err(format!("`quantiles[{at}]` is not from 0 to 1; write a share, such as 0.99").into());
         }
         if self.quantiles.len() > 20 || twice(&self.quantiles).is_some() {
             return Err("`quantiles` holds one twice, or more than 20; name each once".into());
@@ -98,7 +99,9 @@ fn twice<T: PartialEq>(list: &[T]) -> Option<&T> {
 
 /// A share in hundredths as a metric's name has it: `50`, `99.9`.
 pub fn percent(quantile: f64) -> String {
-    // The product of 0.999 and 100 is not 99.9 in binary; six digits are enough for a name.
-    let text = format!("{:.6}", quantile * 100.0);
+    // In millionths: the product of 0.999 and 100 is not 99.9 in binary, and whole numbers format without
+    // the 20 KB that floats take.
+    let millionths = (quantile * 1e8).round() as u64;
+    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -71,11 +71,18 @@ fn settings_that_aggregate_nothing_are_refused() {
         (r#"{"by":["a"],"metrics":["a"],"levels":[]}"#, "levels"),
         (r#"{"by":["a"],"metrics":["a"],"functions":[]}"#, "functions"),
         (r#"{"by":["a"],"metrics":["a"],"functions":["median"]}"#, "functions[0]"),
-        (r#"{"by":["a"],"metrics":["a"],"quantiles":[99]}"#, "quantiles"),
+        (r#"{"by":["a"],"metrics":["a"],"quantiles":[0.5,99]}"#, "quantiles[1]"),
         (r#"{"by":["a"],"metrics":["a"],"max-groups":0}"#, "max-groups"),
         (r#"{"by":["a"],"metrics":["a"],"group":1}"#, "group"),
     ] {
         let refusal = testing::configure::<AggregateBy>(settings).err().unwrap();
         assert!(refusal.reason().contains(&format!("`{key}`")), "{settings}: {refusal}");
+    }
+}
+
+#[test]
+fn a_share_is_named_in_hundredths() {
+    for (share, want) in [(0.5, "50"), (0.999, "99.9"), (1.0, "100"), (0.0, "0"), (0.07, "7"), (0.99999, "99.999")] {
+        assert_eq!(settings::percent(share), want);
     }
 }

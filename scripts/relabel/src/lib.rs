@@ -48,6 +48,7 @@
 //! ```
 
 mod labels;
+mod md5;
 mod settings;
 mod step;
 mod template;

@@ -8,6 +8,7 @@ use millrace_sdk::Level;
 use regex_lite::{Captures, Regex};
 
 use crate::labels::{Labels, Word};
+use crate::md5;
 use crate::template::Template;
 
 /// What is remembered of one step, bytes of text. Then it starts anew.
@@ -109,9 +110,8 @@ impl Step {
                 }
             }
             Action::HashMod(target, modulus) => {
-                let hash = md5::compute(value).0;
-                let half = hash[8..].iter().fold(0_u64, |half, &byte| half << 8 | u64::from(byte));
-                labels.set(Word::New(Rc::clone(target)), Word::New((half % *modulus).to_string().into()));
+                let hash = md5::second_half(value) % *modulus;
+                labels.set(Word::New(Rc::clone(target)), Word::New(hash.to_string().into()));
             }
             Action::Case(upper, target) => {
                 let value = if *upper { value.to_uppercase() } else { value.to_lowercase() };

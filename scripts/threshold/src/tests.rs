@@ -78,7 +78,7 @@ fn checks_that_make_no_sense_are_refused() {
         (r#"{"checks":[{"metric":"m","name":"a","raise":"1"}]}"#, "`checks[0].raise`: invalid type"),
         (
             r#"{"checks":[{"metric":"m","name":"a","raise":1,"clear":2,"direction":"above"}]}"#,
-            "`checks[0].clear` is 2 on the wrong side of `raise`; with `direction` above it must be below it",
+            "`checks[0].clear` is on the wrong side of `raise`: with `direction` above it must be below it",
         ),
         (r#"{"checks":[{"metric":"m","name":"a","raise":1,"for-cycles":0}]}"#, "`checks[0].for-cycles`"),
         (r#"{"checks":[{"metric":"m","name":"a","raise":1},{"metric":"n","name":"a","raise":1}]}"#, "`checks[1].name`"),
