@@ -506,7 +506,7 @@ fn float(word: &str) -> Option<f64> {
     }
     let mut value = mantissa as f64;
     // Without the zeros at the end of 1.50, which only cost exactness.
-    while mantissa % 10 == 0 && mantissa != 0 && places < 0 {
+    while mantissa.is_multiple_of(10) && mantissa != 0 && places < 0 {
         (mantissa, places) = (mantissa / 10, places + 1);
         value = mantissa as f64;
     }

@@ -12,10 +12,8 @@
 //! namespaces = ["kube-system"]
 //! ```
 
-use std::collections::HashMap;
-
-use millrace_sdk::Globs;
 use millrace_sdk::prelude::*;
+use millrace_sdk::{Globs, Symbol};
 
 /// The settings.
 #[derive(Debug, serde::Deserialize)]
@@ -46,13 +44,22 @@ impl Rule for DropNamespaces {
         let Some(label) = batch.symbol("namespace_name") else {
             return Ok(());
         };
-        // Few namespaces, many entities: a name is looked at once a batch.
-        let mut verdicts = HashMap::new();
+        // Few namespaces, many entities: a name is looked at once a batch, and the last one is mostly the next.
+        let mut verdicts: Vec<(Symbol, bool)> = Vec::new();
         for entity in batch.all() {
             let Some(namespace) = entity.label_symbol(label) else {
                 continue;
             };
-            if *verdicts.entry(namespace).or_insert_with(|| self.namespaces.matches(batch.text(namespace))) {
+            let known = verdicts.iter().rev().find(|(known, _)| *known == namespace);
+            let drops = match known {
+                Some(&(_, drops)) => drops,
+                None => {
+                    let drops = self.namespaces.matches(batch.text(namespace));
+                    verdicts.push((namespace, drops));
+                    drops
+                }
+            };
+            if drops {
                 edit.drop_entity(entity);
             }
         }
