@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use super::*;
+use super::read;
+use super::reader::float;
 
 #[derive(Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
