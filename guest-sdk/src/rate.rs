@@ -14,6 +14,50 @@ const KEEP_CYCLES: u64 = 3;
 ///
 /// A counter that falls gives no rate, nor does one whose entity started anew or whose time did
 /// not advance; the newest sample is the next baseline.
+///
+/// ```
+/// use millrace_sdk::prelude::*;
+/// use millrace_sdk::{Rates, testing};
+///
+/// /// Adds the rate of a cumulative metric.
+/// struct RequestRate { rates: Rates<1>, key: String }
+///
+/// impl Rule for RequestRate {
+///     type Settings = NoSettings;
+///
+///     fn configure(_: NoSettings) -> Result<Self, Refusal> {
+///         Ok(Self { rates: Rates::new(), key: String::new() })
+///     }
+///
+///     fn process(&mut self, batch: &Batch, edit: &mut Edit) -> Result<(), Refusal> {
+///         let rate = edit.metric(Descriptor::gauge("requests_rate", "1/s").float());
+///         for pod in batch.entities(Level::Pod) {
+///             let Some(point) = pod.point("requests") else { continue };
+///             self.key.clear();
+///             pod.write_key(&mut self.key);
+///             let mut known = self.rates.entity(&[&self.key], batch.cycle().number, pod.started_at().unwrap_or(0));
+///             let (Some(at), Some(value)) = (point.measured_at(), point.value().as_int()) else { continue };
+///             if let Some(change) = known.sample(0, at, value) {
+///                 edit.add_measured(pod, rate, change.per_second(), point);
+///             }
+///         }
+///         Ok(())
+///     }
+///
+///     fn finish(&mut self, cycle: &Cycle, _: &mut Edit) -> Result<(), Refusal> {
+///         self.rates.purge(cycle.number);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut rule: RequestRate = testing::configure("{}").unwrap();
+/// for (cycle, at_ms, value) in [(1, 60_000, 100), (2, 70_000, 150)] {
+///     let pod = testing::batch("node-a").cycle(cycle).entity(Level::Pod, &[("pod_name", "web")]);
+///     let batch = pod.point("requests", &[], Some(at_ms), Value::Int(value)).build();
+///     let rows = testing::process(&mut rule, &batch).unwrap();
+///     assert_eq!(rows.get(1).map(String::as_str), (cycle == 2).then_some("pod {pod_name=web} requests_rate = 5.0"));
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Rates<const SLOTS: usize> {
     entities: HashTable<Baseline<SLOTS>>,
@@ -70,6 +114,11 @@ fn hash_of<'k>(hasher: &DefaultHashBuilder, parts: impl Iterator<Item = &'k [u8]
 }
 
 /// How much a counter rose, and in what time.
+///
+/// ```
+/// let change = millrace_sdk::Change { delta: 30, elapsed_ns: 60_000_000_000 };
+/// assert_eq!(change.per_second(), 0.5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// By how much; never negative.
@@ -80,6 +129,10 @@ pub struct Change {
 
 impl Change {
     /// The rate.
+    ///
+    /// ```
+    /// assert_eq!(millrace_sdk::Change { delta: 3, elapsed_ns: 1_000_000_000 }.per_second(), 3.0);
+    /// ```
     #[must_use]
     #[inline]
     pub fn per_second(self) -> f64 {
@@ -87,6 +140,11 @@ impl Change {
     }
 
     /// The rate in thousandths, cut to an integer: nanoseconds of CPU become millicores.
+    ///
+    /// ```
+    /// let cpu = millrace_sdk::Change { delta: 2_500_000_000, elapsed_ns: 10_000_000_000 };
+    /// assert_eq!(cpu.millis(), 250, "millicores");
+    /// ```
     #[must_use]
     #[inline]
     pub fn millis(self) -> i64 {
@@ -106,18 +164,32 @@ impl<const SLOTS: usize> Default for Rates<SLOTS> {
 
 impl<const SLOTS: usize> Rates<SLOTS> {
     /// Nothing remembered.
+    ///
+    /// ```
+    /// assert!(millrace_sdk::Rates::<2>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { entities: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
     /// How many entities are remembered.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0);
+    /// assert_eq!(rates.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.entities.len()
     }
 
     /// Whether none is.
+    ///
+    /// ```
+    /// assert!(millrace_sdk::Rates::<1>::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entities.is_empty()
@@ -126,6 +198,14 @@ impl<const SLOTS: usize> Rates<SLOTS> {
     /// The counters of one entity in this cycle. `key` tells it from all others, in parts that are
     /// compared one by one: a node, a namespace, a pod, a container. `started_at` in ns, 0 where
     /// unknown.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0).sample(0, 1_000_000_000, 5);
+    /// let change = rates.entity(&["default", "web"], 2, 0).sample(0, 3_000_000_000, 9);
+    /// assert_eq!(change.map(|change| change.per_second()), Some(2.0));
+    /// assert_eq!(rates.entity(&["default", "web"], 3, 77).sample(0, 4_000_000_000, 10), None, "it started anew");
+    /// ```
     pub fn entity(&mut self, key: &[&str], cycle: u64, started_at: i64) -> EntityRates<'_, SLOTS> {
         let hash = hash_of(&self.hasher, key.iter().map(|part| part.as_bytes()));
         let hasher = &self.hasher;
@@ -149,12 +229,28 @@ impl<const SLOTS: usize> Rates<SLOTS> {
     }
 
     /// Forgets entities without a sample in the last three cycles. Call it in `finish`.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0);
+    /// rates.purge(9);
+    /// assert!(rates.is_empty());
+    /// ```
     pub fn purge(&mut self, cycle: u64) {
         self.entities.retain(|known| cycle.saturating_sub(known.cycle) < KEEP_CYCLES);
     }
 }
 
 /// The counters of one entity.
+///
+/// ```
+/// use millrace_sdk::{EntityRates, Rates};
+///
+/// let mut rates = Rates::<2>::new();
+/// let mut pod: EntityRates<'_, 2> = rates.entity(&["default", "web"], 1, 0);
+/// assert_eq!(pod.sample(0, 1_000_000_000, 5), None, "the first");
+/// assert_eq!(pod.sample(1, 1_000_000_000, 7), None, "the first of another counter");
+/// ```
 #[derive(Debug)]
 pub struct EntityRates<'a, const SLOTS: usize> {
     baseline: &'a mut Baseline<SLOTS>,
@@ -163,6 +259,14 @@ pub struct EntityRates<'a, const SLOTS: usize> {
 impl<const SLOTS: usize> EntityRates<'_, SLOTS> {
     /// Takes a sample of counter `slot`, measured at `at` ns by the node's own clock; answers how
     /// much it rose since the last one. `None` for the first sample, and wherever there is no rate.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// let mut sample = |cycle, at, value| rates.entity(&["default", "web"], cycle, 0).sample(0, at, value);
+    /// assert_eq!(sample(1, 1_000_000_000, 5), None);
+    /// assert_eq!(sample(2, 2_000_000_000, 8).map(|change| change.delta), Some(3));
+    /// assert_eq!(sample(3, 3_000_000_000, 1), None, "it fell");
+    /// ```
     #[inline]
     pub fn sample(&mut self, slot: usize, at: i64, value: i64) -> Option<Change> {
         let (last_at, last) = (self.baseline.at.get_mut(slot)?, &mut self.baseline.value[slot]);
