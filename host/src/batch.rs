@@ -11,6 +11,7 @@ pub mod columns;
 pub mod edit;
 pub mod merge;
 pub mod registry;
+pub mod rows;
 mod strings;
 pub mod symbols;
 pub mod types;
