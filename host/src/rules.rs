@@ -5,6 +5,7 @@
 //! costs no more than its own effect on one batch. What an edit may say is checked by
 //! [`crate::batch::apply`], not here; where batches come from and go to is `app`'s.
 
+pub mod anatomy;
 mod bindings;
 pub mod case;
 pub mod chain;
@@ -22,6 +23,7 @@ pub mod manifest;
 pub mod rule;
 pub mod stats;
 
+pub use anatomy::Anatomy;
 pub use case::Case;
 pub use chain::Chain;
 pub use component::{CompiledRule, Digest, LoadError};
