@@ -16,6 +16,7 @@ mod strings;
 pub mod symbols;
 pub mod types;
 pub mod view;
+pub mod wire;
 
 pub use apply::{EditStats, apply};
 pub use bounds::{BatchBounds, EditBounds};

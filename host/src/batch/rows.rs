@@ -72,7 +72,7 @@ pub fn rows(batch: &Batch, time: i64) -> Vec<Row> {
     for entity in batch.iter() {
         let labels = sorted(entity.labels());
         for point in entity.points() {
-            let at_ms = point.measured_at().map(|at| (at - time).div_euclid(1_000_000));
+            let at_ms = point.measured_at().map(|at| at.saturating_sub(time).div_euclid(1_000_000));
             rows.push(Row {
                 level: entity.level(),
                 labels: labels.clone(),

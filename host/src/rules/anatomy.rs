@@ -57,10 +57,7 @@ impl Anatomy {
 ///
 /// # Errors
 /// It is damaged.
-pub fn without_custom_sections(
-    module: &[u8],
-    keep: impl Fn(&str) -> bool,
-) -> Result<Vec<u8>, BinaryReaderError> {
+pub fn without_custom_sections(module: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<u8>, BinaryReaderError> {
     if !Parser::is_core_wasm(module) {
         return Ok(module.to_vec());
     }

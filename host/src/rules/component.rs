@@ -169,7 +169,13 @@ impl RuleEngine {
             }
         };
         let counts = self.counts();
-        Ok(CompiledRule { pre, clock: self.clock(), counts, digest: Digest::of(bytes), compile_time: started.elapsed() })
+        Ok(CompiledRule {
+            pre,
+            clock: self.clock(),
+            counts,
+            digest: Digest::of(bytes),
+            compile_time: started.elapsed(),
+        })
     }
 
     fn compile(&self, component: &[u8]) -> Result<MillraceRulePre<HostState>, LoadError> {

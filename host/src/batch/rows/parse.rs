@@ -94,12 +94,8 @@ fn add_point(builder: &mut BatchBuilder, point: &RowPoint, metrics: &Descriptors
         Value::Float(value) => (ValueType::Float, value.to_bits()),
     };
     let name = &*point.metric;
-    let descriptor = metrics.get(name).map_or(Descriptor { value, ..Descriptor::gauge(name, "") }, |known| Descriptor {
-        name,
-        unit: &known.unit,
-        kind: known.kind,
-        value: known.value,
-        merge: known.merge,
+    let descriptor = metrics.get(name).map_or(Descriptor { value, ..Descriptor::gauge(name, "") }, |known| {
+        Descriptor { name, unit: &known.unit, kind: known.kind, value: known.value, merge: known.merge }
     });
     let metric = builder.metric(descriptor);
     if builder.value_type(metric) != value {

@@ -11,7 +11,7 @@ use super::lang::{self, Built};
 use super::{BuildArgs, Output, files};
 use crate::rules::anatomy::without_custom_sections;
 use crate::rules::component::wrap;
-use crate::rules::{Anatomy, CompiledRule, Desk, Description, Digest, RuleEngine};
+use crate::rules::{Anatomy, CompiledRule, Description, Desk, Digest, RuleEngine};
 
 /// Largest file that a ConfigMap holds, bytes.
 const CONFIG_MAP_BYTES: u64 = 1 << 20;

@@ -177,7 +177,9 @@ mod tests {
     fn every_language_has_every_template_that_it_says() {
         for name in ["rust", "c"] {
             for kind in lang::named(name).unwrap().kinds() {
-                for folder in [format!("{name}/all"), format!("{name}/{}", kind.word()), format!("cases/{}", kind.word())] {
+                for folder in
+                    [format!("{name}/all"), format!("{name}/{}", kind.word()), format!("cases/{}", kind.word())]
+                {
                     assert!(templates(&folder).count() > 0, "{folder}");
                 }
                 let settings = format!("{}.toml", kind.word());

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::console::{Console, Fail, Paint, code, tamed};
-use super::{Output, TestArgs, build, files};
+use super::{Output, TestArgs, build, files, lang};
 use crate::batch::rows::{Detail, Row};
 use crate::rules::case::{self, MAX_CASE_BYTES, NotBlessed, Outcome, What, bless};
 use crate::rules::{Case, CompiledRule};
@@ -72,7 +72,8 @@ pub(super) fn test(args: &TestArgs, console: &Console) -> Result<ExitCode, Fail>
             "blessed": blessed, "cases": shown,
         }));
     } else {
-        let mut counts = vec![console.paint(if failed == 0 { Paint::Good } else { Paint::Dim }, format!("{passed} passed"))];
+        let mut counts =
+            vec![console.paint(if failed == 0 { Paint::Good } else { Paint::Dim }, format!("{passed} passed"))];
         if failed > 0 {
             counts.push(console.paint(Paint::Bad, format!("{failed} failed")));
         }
@@ -89,13 +90,17 @@ fn places(args: &TestArgs) -> Result<(Option<PathBuf>, PathBuf), Fail> {
     let rule = &args.rule;
     if !rule.is_dir() {
         if !rule.exists() {
-            return Err(Fail::input(format!("{}: is not there; name a rule's folder or its .wasm file", rule.display())));
+            return Err(Fail::input(format!(
+                "{}: is not there; name a rule's folder or its .wasm file",
+                rule.display()
+            )));
         }
         let beside = rule.parent().unwrap_or(Path::new("")).join("cases");
         return Ok((Some(rule.clone()), args.cases.clone().unwrap_or(beside)));
     }
     let folder = args.cases.clone().unwrap_or_else(|| rule.join("cases"));
     if !args.no_build {
+        lang::of(rule)?;
         return Ok((None, folder));
     }
     let found = fs::read_dir(rule).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
@@ -197,7 +202,11 @@ fn tell_problem(what: &What, detail: Detail, console: &Console) {
         What::Failed(why) => format!("failed: {}", tamed(why)),
         What::OtherError { wanted, got } => {
             let (got, wanted) = (tamed(got), tamed(wanted));
-            format!("{} {got}\n{} an error with `{wanted}`", console.paint(Paint::Good, "+"), console.paint(Paint::Bad, "-"))
+            format!(
+                "{} {got}\n{} an error with `{wanted}`",
+                console.paint(Paint::Good, "+"),
+                console.paint(Paint::Bad, "-")
+            )
         }
         What::Succeeded { wanted } => format!("succeeded; wanted an error with `{}`", tamed(wanted)),
         What::Unsaid => "the case says neither `want` nor `error`; --bless writes what comes out".to_owned(),

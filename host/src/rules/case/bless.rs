@@ -16,7 +16,9 @@ pub enum NotBlessed {
     #[error("its rows are no batch, and only you can mend them")]
     Unfit,
     /// The text does not hold what was written into it.
-    #[error("is written in a form that can't be changed in place; write [[cycle]] and [[cycle.batch]] as tables of their own")]
+    #[error(
+        "is written in a form that can't be changed in place; write [[cycle]] and [[cycle.batch]] as tables of their own"
+    )]
     Form,
 }
 

@@ -198,7 +198,8 @@ impl Reading<'_> {
                 let parsed = self.rows(cycle, &rows);
                 if let Some(bare) = parsed.iter().find(|row| row.point.is_none()) {
                     let row = bare.text(Detail::default());
-                    self.problems.push(format!("cycle {cycle}: `{key}` has `{row}` without a metric; add ` NAME = VALUE`"));
+                    self.problems
+                        .push(format!("cycle {cycle}: `{key}` has `{row}` without a metric; add ` NAME = VALUE`"));
                 }
                 Some(Wanted::Rows(parsed))
             }

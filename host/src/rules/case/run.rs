@@ -217,7 +217,10 @@ mod tests {
         else {
             panic!("they differ")
         };
-        assert_eq!((text(missing), text(unexpected), text(same)), (vec![one.into()], vec![two.into()], vec![one.into()]));
+        assert_eq!(
+            (text(missing), text(unexpected), text(same)),
+            (vec![one.into()], vec![two.into()], vec![one.into()])
+        );
     }
 
     #[test]

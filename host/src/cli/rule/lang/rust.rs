@@ -88,7 +88,8 @@ impl Language for Rust {
 
 fn sdk_path(path: &str) -> Result<PathBuf, Fail> {
     let given = Path::new(path);
-    let place = [given.to_owned(), given.join("guest-sdk")].into_iter().find(|place| place.join("src/rule.rs").is_file());
+    let place =
+        [given.to_owned(), given.join("guest-sdk")].into_iter().find(|place| place.join("src/rule.rs").is_file());
     let place = place.and_then(|place| place.canonicalize().ok());
     place.ok_or_else(|| {
         Fail::input(format!("--sdk `{path}` is neither a version nor the folder `guest-sdk` of a checkout of Millrace"))
@@ -182,7 +183,8 @@ fn remapping(dir: &Path) -> String {
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let pairs = [(home, "/cargo"), (Some(dir), "/rule")];
-    let flags = pairs.into_iter().filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
+    let flags =
+        pairs.into_iter().filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
     let flags: Vec<toml::Value> = flags.map(toml::Value::from).collect();
     format!("target.{TARGET}.rustflags={}", toml::Value::from(flags))
 }
