@@ -141,7 +141,11 @@ impl Taking {
             }
             Payload::ExportSection(exports) if outermost => {
                 for export in exports.clone() {
-                    push(&mut self.found.exports, export?.name);
+                    let name = export?.name;
+                    // What every component's module exports for whoever makes it one.
+                    if !name.starts_with("cabi_") && !name.starts_with("__") {
+                        push(&mut self.found.exports, name);
+                    }
                 }
             }
             Payload::MemorySection(memories) => {
@@ -171,7 +175,7 @@ impl Taking {
         for name in names.into_iter().map_while(Result::ok) {
             let Name::Function(map) = name else { continue };
             for naming in map.into_iter().map_while(Result::ok).take(MAX_NAMES) {
-                self.module(|module| drop(module.names.insert(naming.index, tame(naming.name, NAME_BYTES))));
+                self.module(|module| drop(module.names.insert(naming.index, shown(naming.name))));
             }
         }
     }
@@ -199,6 +203,11 @@ impl Taking {
         self.found.functions.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         self.found
     }
+}
+
+/// A function's name as its author wrote it.
+fn shown(name: &str) -> String {
+    tame(&format!("{:#}", rustc_demangle::demangle(name)), NAME_BYTES)
 }
 
 fn push(names: &mut Vec<String>, name: &str) {

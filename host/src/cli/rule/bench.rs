@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::console::{Console, Fail, Paint, code, size, tamed};
 use super::input::{Input, Subject, inputs, subject};
 use super::{BenchArgs, Output, Place, build, files};
-use crate::batch::Cycle;
+use crate::batch::{Batch, Cycle, Origin};
 use crate::rules::{CompiledRule, Desk, Digest, RuleEngine};
 use figures::{Figures, Measured, Spread};
 
@@ -77,14 +77,14 @@ fn read_figures(path: &Path) -> Result<Figures, Fail> {
 /// The samples of all passes.
 #[derive(Default)]
 struct Samples {
-    /// ns of a call of `process`, with crossing over and back.
+    /// ns of a call of `process` on a node's batch, with crossing over and back.
     process: Vec<f64>,
-    /// ns a point of the same.
-    point: Vec<f64>,
-    /// ns a point that the host spends on the edit.
-    apply: Vec<f64>,
     /// ns of a call of `finish`.
     finish: Vec<f64>,
+    /// ns a point of all calls of `process` in a pass.
+    point: Vec<f64>,
+    /// ns a point that the host spends on the edits of a pass.
+    apply: Vec<f64>,
     memory_bytes: u64,
 }
 
@@ -100,24 +100,20 @@ fn measure(
     while passes < MIN_PASSES || began.elapsed() < patience {
         // A rule keeps state from cycle to cycle, so each pass has a fresh one.
         let mut desk = subject.desk(&subject.compiled)?;
-        let mut pass = Samples::default();
-        run(subject, &mut desk, input, &mut pass)?;
-        passes += 1;
         // The first pass warms caches and branches up.
-        if passes > 1 && samples.process.len() < MAX_SAMPLES {
-            samples.process.append(&mut pass.process);
-            samples.point.append(&mut pass.point);
-            samples.apply.append(&mut pass.apply);
-            samples.finish.append(&mut pass.finish);
-        }
+        let mut warming = Samples::default();
+        let kept = passes > 0 && samples.process.len() < MAX_SAMPLES;
+        run(subject, &mut desk, input, if kept { &mut samples } else { &mut warming })?;
+        passes += 1;
         samples.memory_bytes = samples.memory_bytes.max(desk.memory_bytes());
     }
-    let batches = input.batches().count();
+    let of_nodes: Vec<usize> =
+        input.batches().filter(|batch| is_nodes(batch)).map(|batch| batch.points.len()).collect();
     Ok(Measured {
         name: name.to_owned(),
         about: input.about.clone(),
-        points_a_batch: input.points() / batches.max(1),
-        batches,
+        points_a_batch: of_nodes.iter().sum::<usize>() / of_nodes.len().max(1),
+        batches: input.batches().count(),
         samples: samples.process.len(),
         ns_a_point: Spread::of(samples.point),
         ns_a_batch: Spread::of(samples.process),
@@ -128,25 +124,38 @@ fn measure(
     })
 }
 
+/// Totals are a few points in one batch, which would say nothing of a node's.
+fn is_nodes(batch: &Batch) -> bool {
+    matches!(batch.origin, Origin::Node(_))
+}
+
 /// One pass over the input. Of several cycles the first is not counted: rates begin with the second.
 fn run(subject: &Subject, desk: &mut Desk, input: &Input, samples: &mut Samples) -> Result<(), Fail> {
     let skipped = usize::from(input.cycles.len() > 1);
+    let (mut points, mut calls, mut apply) = (0.0, 0.0, 0.0);
     for (at, (cycle, batches)) in input.cycles.iter().enumerate() {
         let running = Cycle { nodes_answered: 0, ..*cycle };
         for batch in batches {
             let done = desk.process(&running, batch.clone()).map_err(|fault| broke(subject, &fault))?;
-            let points = batch.points.len() as f64;
-            if at >= skipped && points > 0.0 {
-                let call = done.cost.call.as_nanos() as f64;
+            if at < skipped {
+                continue;
+            }
+            let call = done.cost.call.as_nanos() as f64;
+            points += batch.points.len() as f64;
+            calls += call;
+            apply += done.cost.apply.as_nanos() as f64;
+            if is_nodes(batch) {
                 samples.process.push(call);
-                samples.point.push(call / points);
-                samples.apply.push(done.cost.apply.as_nanos() as f64 / points);
             }
         }
         let done = desk.finish(cycle).map_err(|fault| broke(subject, &fault))?;
         if at >= skipped {
             samples.finish.push(done.cost.call.as_nanos() as f64);
         }
+    }
+    if points > 0.0 {
+        samples.point.push(calls / points);
+        samples.apply.push(apply / points);
     }
     Ok(())
 }

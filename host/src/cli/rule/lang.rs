@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::builder::PossibleValuesParser;
+use serde::Deserialize;
+use wit_parser::{Resolve, WorldId};
 
 use super::console::{Console, Fail};
-use super::{Kind, NewArgs};
+use super::{Kind, NewArgs, embedded, files};
 
 /// The language of `rule new` without `--lang`.
 pub(super) const DEFAULT: &str = "rust";
@@ -79,4 +81,46 @@ pub(super) fn tool(names: &[&str]) -> Option<PathBuf> {
         let runs = Command::new(name).arg("--version").stdin(Stdio::null()).output();
         runs.is_ok_and(|done| done.status.success())
     })
+}
+
+/// `rule.toml`: what is known of a rule whose language has no such file of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleToml {
+    name: String,
+    version: String,
+    /// Which language took the folder by.
+    #[serde(rename = "lang")]
+    _lang: String,
+}
+
+impl RuleToml {
+    fn read(dir: &Path) -> Result<Self, Fail> {
+        let path = dir.join("rule.toml");
+        let wrong = |what: &dyn std::fmt::Display| Fail::input(format!("{}: {what}", path.display()));
+        let text = files::read_text(&path, 1 << 20)?;
+        let about: Self = toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()))?;
+        super::new::check_name(&about.name).map_err(|fail| wrong(&fail.text()))?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
+        if about.version.is_empty() || !about.version.bytes().all(plain) {
+            return Err(wrong(&format!("`version` is `{}`; write one like 0.1.0", about.version)));
+        }
+        Ok(about)
+    }
+
+    /// Whether a folder's file names this language.
+    fn is(dir: &Path, lang: &str) -> bool {
+        let text = std::fs::read_to_string(dir.join("rule.toml")).unwrap_or_default();
+        let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+        table.get("lang").and_then(toml::Value::as_str) == Some(lang)
+    }
+}
+
+/// The contract, for tools that speak WIT.
+fn contract() -> Result<(Resolve, WorldId), Fail> {
+    let wit = embedded::SDK.iter().find(|(path, _)| *path == "wit/rule.wit").map_or("", |(_, text)| text);
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("rule.wit", wit).map_err(|error| Fail::input(format!("{error:#}")))?;
+    let world = resolve.select_world(&[package], Some("millrace-rule"));
+    Ok((resolve.clone(), world.map_err(|error| Fail::input(format!("{error:#}")))?))
 }

@@ -68,7 +68,7 @@ pub(super) fn new(args: &NewArgs, console: &Console) -> Result<ExitCode, Fail> {
     Ok(code(true))
 }
 
-fn check_name(name: &str) -> Result<(), Fail> {
+pub(super) fn check_name(name: &str) -> Result<(), Fail> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let starts = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     let why = if name.is_empty() {
