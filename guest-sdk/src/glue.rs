@@ -8,6 +8,21 @@ use crate::wit;
 use crate::{Batch, Edit, Rule, host};
 
 /// Holds the one instance of a rule.
+///
+/// ```
+/// use millrace_sdk::glue::Slot;
+/// # use millrace_sdk::prelude::*;
+/// # struct Quiet;
+/// # impl Rule for Quiet {
+/// #     type Settings = NoSettings;
+/// #     fn configure(_: NoSettings) -> Result<Self, Refusal> { Ok(Self) }
+/// # }
+///
+/// let slot = Slot::<Quiet>::new();
+/// assert!(slot.finish(millrace_sdk::testing::cycle(1)).is_err(), "not configured");
+/// slot.configure("{}").unwrap();
+/// assert!(slot.finish(millrace_sdk::testing::cycle(1)).is_ok());
+/// ```
 #[derive(Debug)]
 pub struct Slot<R>(RefCell<Option<R>>);
 
@@ -32,8 +47,8 @@ impl<R: Rule> Slot<R> {
     /// `settings` with the key and the reason.
     pub fn configure(&self, settings: &str) -> Result<(), wit::Error> {
         log_panics();
-        let settings = serde_json::from_str(if settings.is_empty() { "{}" } else { settings })
-            .map_err(|error| wit::Error::Settings(error.to_string()))?;
+        let text = if settings.is_empty() { "{}" } else { settings };
+        let settings = crate::settings::read(text).map_err(wit::Error::Settings)?;
         let rule = R::configure(settings).map_err(|refusal| wit::Error::Settings(refusal.reason().to_owned()))?;
         *self.0.borrow_mut() = Some(rule);
         Ok(())
@@ -66,6 +81,11 @@ impl<R: Rule> Slot<R> {
 }
 
 /// What `describe` answers.
+///
+/// ```
+/// let description = millrace_sdk::glue::describe("drop-idle", "0.1.0", "{}");
+/// assert!(description.sdk.starts_with("millrace-sdk/"));
+/// ```
 #[must_use]
 pub fn describe(name: &str, version: &str, settings_schema: &str) -> wit::Description {
     wit::Description {

@@ -43,30 +43,56 @@
 
 mod batch;
 mod edit;
+mod glob;
 pub mod glue;
 mod group;
 pub mod host;
 mod rate;
 mod rule;
+mod settings;
+mod stats;
 pub mod testing;
 mod types;
 pub mod wit;
 
 pub use batch::{Batch, Entity, Metric, Point, Symbol};
 pub use edit::{Edit, NewEntity, Text};
-pub use group::GroupBy;
+pub use glob::Globs;
+pub use group::{BatchGroups, GroupBy};
 pub use rate::{Change, EntityRates, Rates};
 pub use rule::{NoSettings, Refusal, Rule};
-pub use types::{Cycle, Descriptor, Kind, Level, Merge, Value, ValueType};
+pub use stats::{Quantiles, Stats};
+pub use types::{Cycle, Descriptor, Kind, Level, Merge, OwnedDescriptor, Value, ValueType};
 
 /// All that most rules need.
+///
+/// ```
+/// use millrace_sdk::prelude::*;
+///
+/// fn busy(container: Entity<'_>) -> bool {
+///     container.int("cpu/usage_rate").is_some_and(|millicores| millicores > 10)
+/// }
+/// let batch: Batch = millrace_sdk::testing::sample();
+/// assert_eq!(batch.entities(Level::Container).filter(|&container| busy(container)).count(), 1);
+/// ```
 pub mod prelude {
-    pub use crate::{Batch, Cycle, Descriptor, Edit, Entity, Level, Point, Refusal, Rule, Value};
+    pub use crate::{Batch, Cycle, Descriptor, Edit, Entity, Level, NoSettings, Point, Refusal, Rule, Value};
 }
 
 /// Makes a type that implements [`Rule`] the rule of this Wasm module. Once a crate.
 ///
 /// Natively it does nothing, so that the same crate is tested and benchmarked without Wasm.
+///
+/// ```
+/// use millrace_sdk::prelude::*;
+///
+/// struct Quiet;
+/// impl Rule for Quiet {
+///     type Settings = NoSettings;
+///     fn configure(_: NoSettings) -> Result<Self, Refusal> { Ok(Self) }
+/// }
+/// millrace_sdk::register_rule!(Quiet);
+/// ```
 #[macro_export]
 macro_rules! register_rule {
     ($rule:ty) => {
@@ -103,3 +129,8 @@ macro_rules! register_rule {
         };
     };
 }
+
+/// The README's rule compiles as it stands.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,8 +1,10 @@
 //! From cumulative to per second, with reset rules.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::edit::same;
 
 /// How long a baseline is kept without a new sample, in cycles: one or two missed scrapes leave
 /// no gap in a rate.
@@ -12,6 +14,50 @@ const KEEP_CYCLES: u64 = 3;
 ///
 /// A counter that falls gives no rate, nor does one whose entity started anew or whose time did
 /// not advance; the newest sample is the next baseline.
+///
+/// ```
+/// use millrace_sdk::prelude::*;
+/// use millrace_sdk::{Rates, testing};
+///
+/// /// Adds the rate of a cumulative metric.
+/// struct RequestRate { rates: Rates<1>, key: String }
+///
+/// impl Rule for RequestRate {
+///     type Settings = NoSettings;
+///
+///     fn configure(_: NoSettings) -> Result<Self, Refusal> {
+///         Ok(Self { rates: Rates::new(), key: String::new() })
+///     }
+///
+///     fn process(&mut self, batch: &Batch, edit: &mut Edit) -> Result<(), Refusal> {
+///         let rate = edit.metric(Descriptor::gauge("requests_rate", "1/s").float());
+///         for pod in batch.entities(Level::Pod) {
+///             let Some(point) = pod.point("requests") else { continue };
+///             self.key.clear();
+///             pod.write_key(&mut self.key);
+///             let mut known = self.rates.entity(&[&self.key], batch.cycle().number, pod.started_at().unwrap_or(0));
+///             let (Some(at), Some(value)) = (point.measured_at(), point.value().as_int()) else { continue };
+///             if let Some(change) = known.sample(0, at, value) {
+///                 edit.add_measured(pod, rate, change.per_second(), point);
+///             }
+///         }
+///         Ok(())
+///     }
+///
+///     fn finish(&mut self, cycle: &Cycle, _: &mut Edit) -> Result<(), Refusal> {
+///         self.rates.purge(cycle.number);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut rule: RequestRate = testing::configure("{}").unwrap();
+/// for (cycle, at_ms, value) in [(1, 60_000, 100), (2, 70_000, 150)] {
+///     let pod = testing::batch("node-a").cycle(cycle).entity(Level::Pod, &[("pod_name", "web")]);
+///     let batch = pod.point("requests", &[], Some(at_ms), Value::Int(value)).build();
+///     let rows = testing::process(&mut rule, &batch).unwrap();
+///     assert_eq!(rows.get(1).map(String::as_str), (cycle == 2).then_some("pod {pod_name=web} requests_rate = 5.0"));
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Rates<const SLOTS: usize> {
     entities: HashTable<Baseline<SLOTS>>,
@@ -20,7 +66,7 @@ pub struct Rates<const SLOTS: usize> {
 
 #[derive(Debug)]
 struct Baseline<const SLOTS: usize> {
-    key: Box<str>,
+    key: Key,
     started_at: i64,
     /// The cycle of the last sample.
     cycle: u64,
@@ -29,7 +75,50 @@ struct Baseline<const SLOTS: usize> {
     value: [i64; SLOTS],
 }
 
+/// The parts of a key in one piece, each after its length, so that no two keys look alike.
+#[derive(Debug)]
+struct Key(Box<[u8]>);
+
+impl Key {
+    fn of(parts: &[&str]) -> Self {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| 4 + part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        Self(bytes.into())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (part, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = after;
+            Some(part)
+        })
+    }
+
+    fn is(&self, parts: &[&str]) -> bool {
+        let mut own = self.parts();
+        parts.iter().all(|part| own.next().is_some_and(|own| same(own, part.as_bytes()))) && own.next().is_none()
+    }
+}
+
+fn hash_of<'k>(hasher: &DefaultHashBuilder, parts: impl Iterator<Item = &'k [u8]>) -> u64 {
+    let mut state = hasher.build_hasher();
+    for part in parts {
+        part.hash(&mut state);
+    }
+    state.finish()
+}
+
 /// How much a counter rose, and in what time.
+///
+/// ```
+/// let change = millrace_sdk::Change { delta: 30, elapsed_ns: 60_000_000_000 };
+/// assert_eq!(change.per_second(), 0.5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// By how much; never negative.
@@ -40,13 +129,24 @@ pub struct Change {
 
 impl Change {
     /// The rate.
+    ///
+    /// ```
+    /// assert_eq!(millrace_sdk::Change { delta: 3, elapsed_ns: 1_000_000_000 }.per_second(), 3.0);
+    /// ```
     #[must_use]
+    #[inline]
     pub fn per_second(self) -> f64 {
         1e9 * self.delta as f64 / self.elapsed_ns as f64
     }
 
     /// The rate in thousandths, cut to an integer: nanoseconds of CPU become millicores.
+    ///
+    /// ```
+    /// let cpu = millrace_sdk::Change { delta: 2_500_000_000, elapsed_ns: 10_000_000_000 };
+    /// assert_eq!(cpu.millis(), 250, "millicores");
+    /// ```
     #[must_use]
+    #[inline]
     pub fn millis(self) -> i64 {
         match self.delta.checked_mul(1000) {
             Some(thousandths) => thousandths / self.elapsed_ns,
@@ -64,33 +164,56 @@ impl<const SLOTS: usize> Default for Rates<SLOTS> {
 
 impl<const SLOTS: usize> Rates<SLOTS> {
     /// Nothing remembered.
+    ///
+    /// ```
+    /// assert!(millrace_sdk::Rates::<2>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { entities: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
     /// How many entities are remembered.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0);
+    /// assert_eq!(rates.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.entities.len()
     }
 
     /// Whether none is.
+    ///
+    /// ```
+    /// assert!(millrace_sdk::Rates::<1>::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entities.is_empty()
     }
 
-    /// The counters of one entity in this cycle. `key` tells it from all others, say
-    /// `namespace/pod/container`; `started_at` in ns, 0 where unknown.
-    pub fn entity(&mut self, key: &str, cycle: u64, started_at: i64) -> EntityRates<'_, SLOTS> {
-        let hash = self.hasher.hash_one(key);
+    /// The counters of one entity in this cycle. `key` tells it from all others, in parts that are
+    /// compared one by one: a node, a namespace, a pod, a container. `started_at` in ns, 0 where
+    /// unknown.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0).sample(0, 1_000_000_000, 5);
+    /// let change = rates.entity(&["default", "web"], 2, 0).sample(0, 3_000_000_000, 9);
+    /// assert_eq!(change.map(|change| change.per_second()), Some(2.0));
+    /// assert_eq!(rates.entity(&["default", "web"], 3, 77).sample(0, 4_000_000_000, 10), None, "it started anew");
+    /// ```
+    pub fn entity(&mut self, key: &[&str], cycle: u64, started_at: i64) -> EntityRates<'_, SLOTS> {
+        let hash = hash_of(&self.hasher, key.iter().map(|part| part.as_bytes()));
         let hasher = &self.hasher;
         let baseline = self
             .entities
-            .entry(hash, |known| *known.key == *key, |known| hasher.hash_one(&*known.key))
+            .entry(hash, |known| known.key.is(key), |known| hash_of(hasher, known.key.parts()))
             .or_insert_with(|| Baseline {
-                key: key.into(),
+                key: Key::of(key),
                 started_at,
                 cycle,
                 at: [i64::MIN; SLOTS],
@@ -106,12 +229,28 @@ impl<const SLOTS: usize> Rates<SLOTS> {
     }
 
     /// Forgets entities without a sample in the last three cycles. Call it in `finish`.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// rates.entity(&["default", "web"], 1, 0);
+    /// rates.purge(9);
+    /// assert!(rates.is_empty());
+    /// ```
     pub fn purge(&mut self, cycle: u64) {
         self.entities.retain(|known| cycle.saturating_sub(known.cycle) < KEEP_CYCLES);
     }
 }
 
 /// The counters of one entity.
+///
+/// ```
+/// use millrace_sdk::{EntityRates, Rates};
+///
+/// let mut rates = Rates::<2>::new();
+/// let mut pod: EntityRates<'_, 2> = rates.entity(&["default", "web"], 1, 0);
+/// assert_eq!(pod.sample(0, 1_000_000_000, 5), None, "the first");
+/// assert_eq!(pod.sample(1, 1_000_000_000, 7), None, "the first of another counter");
+/// ```
 #[derive(Debug)]
 pub struct EntityRates<'a, const SLOTS: usize> {
     baseline: &'a mut Baseline<SLOTS>,
@@ -120,6 +259,15 @@ pub struct EntityRates<'a, const SLOTS: usize> {
 impl<const SLOTS: usize> EntityRates<'_, SLOTS> {
     /// Takes a sample of counter `slot`, measured at `at` ns by the node's own clock; answers how
     /// much it rose since the last one. `None` for the first sample, and wherever there is no rate.
+    ///
+    /// ```
+    /// let mut rates = millrace_sdk::Rates::<1>::new();
+    /// let mut sample = |cycle, at, value| rates.entity(&["default", "web"], cycle, 0).sample(0, at, value);
+    /// assert_eq!(sample(1, 1_000_000_000, 5), None);
+    /// assert_eq!(sample(2, 2_000_000_000, 8).map(|change| change.delta), Some(3));
+    /// assert_eq!(sample(3, 3_000_000_000, 1), None, "it fell");
+    /// ```
+    #[inline]
     pub fn sample(&mut self, slot: usize, at: i64, value: i64) -> Option<Change> {
         let (last_at, last) = (self.baseline.at.get_mut(slot)?, &mut self.baseline.value[slot]);
         if *last_at == at {
@@ -141,8 +289,9 @@ mod tests {
     #[test]
     fn a_rate_needs_two_samples_whose_time_advances() {
         let mut rates = Rates::<1>::new();
-        let mut sample =
-            |cycle, started, at, value| rates.entity("a", cycle, started).sample(0, at, value).map(Change::per_second);
+        let mut sample = |cycle, started, at, value| {
+            rates.entity(&["a", "b"], cycle, started).sample(0, at, value).map(Change::per_second)
+        };
         assert_eq!(sample(1, 7, S, 100), None, "first");
         assert_eq!(sample(2, 7, 11 * S, 200), Some(10.0), "second");
         assert_eq!(sample(3, 7, 11 * S, 250), None, "time stood still");
@@ -157,10 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_equal_in_all_parts_or_not_at_all() {
+        let long = "a-name-of-more-than-eight-bytes";
+        let key = Key::of(&["ns", long, ""]);
+        assert!(key.is(&["ns", long, ""]));
+        for other in [&["ns", long] as &[&str], &["ns", long, "", ""], &["nsa", &long[1..], ""], &["ns", long, "x"]] {
+            assert!(!key.is(other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn the_forgotten_are_gone() {
         let mut rates = Rates::<1>::new();
-        let _ = rates.entity("old", 1, 0).sample(0, S, 1);
-        let _ = rates.entity("new", 3, 0).sample(0, S, 1);
+        let _ = rates.entity(&["old"], 1, 0).sample(0, S, 1);
+        let _ = rates.entity(&["new"], 3, 0).sample(0, S, 1);
         rates.purge(4);
         assert_eq!(rates.len(), 1);
     }

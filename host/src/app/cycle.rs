@@ -1,6 +1,7 @@
 //! One round over all nodes: ask, decode, feed the chain, finish, publish the status.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use crate::status::{Board, Counters, CycleStatus, NodeStatus, Snapshot, Stages, 
 const NAMED_PER_REASON: usize = 3;
 /// A node that goes on failing for the same reason is mentioned again after so many cycles.
 const MENTIONED_EVERY: u64 = 10;
+
+/// Answers that a decoder takes at a time, of those that are there.
+const AT_A_TIME: usize = 8;
 
 /// The state of a node that answered.
 const OK: &str = "ok";
@@ -186,21 +190,28 @@ impl Cycles {
 
         let mut decoding = JoinSet::new();
         let (mut done, mut last) = (Vec::new(), None);
-        while let Some(answer) = answers.recv().await {
+        let mut here = Vec::with_capacity(AT_A_TIME);
+        while answers.recv_many(&mut here, AT_A_TIME).await > 0 {
             last = Some(Instant::now());
             let permit = Arc::clone(&self.decoders).acquire_owned().await;
             let (inventory, types, feeder) = (self.inventory.clone(), self.types.clone(), self.feeder.clone());
+            let answers = std::mem::replace(&mut here, Vec::with_capacity(AT_A_TIME));
             decoding.spawn_blocking(move || {
-                let answer = decode_and_feed(answer, cycle, &inventory, &types, &feeder);
+                // A defect of ours costs the answer that met it, and none beside it.
+                let decode = |answer| {
+                    let work = AssertUnwindSafe(|| decode_and_feed(answer, cycle, &inventory, &types, &feeder));
+                    catch_unwind(work).ok()
+                };
+                let answers: Vec<Answer> = answers.into_iter().filter_map(decode).collect();
                 drop(permit);
-                answer
+                answers
             });
             while let Some(ended) = decoding.try_join_next() {
-                done.extend(ended.ok());
+                done.extend(ended.unwrap_or_default());
             }
         }
         while let Some(ended) = decoding.join_next().await {
-            done.extend(ended.ok());
+            done.extend(ended.unwrap_or_default());
         }
         if done.iter().any(|answer| matches!(answer.outcome, Err(Some(Ended)))) { Err(Ended) } else { Ok((done, last)) }
     }

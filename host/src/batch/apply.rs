@@ -3,6 +3,8 @@
 //!
 //! The columns are rebuilt in one pass; strings and descriptors are moved, never copied.
 
+use std::ops::Range;
+
 use super::bounds::EditBounds;
 use super::check::{Checked, check};
 use super::columns::{Batch, Entities, Points, span};
@@ -68,10 +70,10 @@ fn apply_checked(mut batch: Batch, edit: &Edit, checked: Checked) -> (Batch, Edi
         stats.dropped_points += out.copy_points(&batch, edit, row);
         let first = added;
         while edit.added_entity.get(added) == Some(&(row as u32)) {
-            out.add_point(&edit.added, added, &ids);
             added += 1;
         }
         if added > first {
+            out.add_points(&edit.added, first..added, &ids);
             touched.push(out.entities.len() as u32 - 1);
         }
         out.end_entity();
@@ -282,24 +284,32 @@ impl Columns {
             points.bits.extend_from_slice(&from.bits[range]);
             return 0;
         }
-        let mut dropped = 0;
-        for at in range {
-            if edit.keep_points[at] == 0 {
-                dropped += 1;
-            } else {
-                points.push(from.metric[at], from.labels[at], from.at[at], from.bits[at]);
-            }
+        let (before, mut next) = (points.len(), range.start);
+        while let Some(run) = merge::next_run(next..range.end, |at| edit.keep_points[at] != 0) {
+            next = run.end;
+            points.metric.extend_from_slice(&from.metric[run.clone()]);
+            points.labels.extend_from_slice(&from.labels[run.clone()]);
+            points.at.extend_from_slice(&from.at[run.clone()]);
+            points.bits.extend_from_slice(&from.bits[run]);
         }
-        dropped
+        (range.len() - (points.len() - before)) as u64
     }
 
-    fn add_point(&mut self, from: &Points, row: usize, ids: &Ids) {
-        let metric = ids.metric(from.metric[row]);
-        if metric == REFUSED {
-            self.refused += 1;
+    /// Adds rows of the edit's points.
+    fn add_points(&mut self, from: &Points, rows: Range<usize>, ids: &Ids) {
+        if ids.metrics.contains(&REFUSED) {
+            for row in rows {
+                match ids.metric(from.metric[row]) {
+                    REFUSED => self.refused += 1,
+                    metric => self.points.push(metric, ids.set(from.labels[row]), from.at[row], from.bits[row]),
+                }
+            }
             return;
         }
-        self.points.push(metric, ids.set(from.labels[row]), from.at[row], from.bits[row]);
+        self.points.metric.extend(from.metric[rows.clone()].iter().map(|&id| ids.metric(id)));
+        self.points.labels.extend(from.labels[rows.clone()].iter().map(|&id| ids.set(id)));
+        self.points.at.extend_from_slice(&from.at[rows.clone()]);
+        self.points.bits.extend_from_slice(&from.bits[rows]);
     }
 
     fn add_entity(&mut self, edit: &Edit, row: usize, ids: &Ids) {
@@ -310,9 +320,7 @@ impl Columns {
             self.entities.label_names.push(ids.symbol(new.label_names[at]));
             self.entities.label_values.push(ids.symbol(new.label_values[at]));
         }
-        for at in span(&new.point_ends, row) {
-            self.add_point(&edit.new_points, at, ids);
-        }
+        self.add_points(&edit.new_points, span(&new.point_ends, row), ids);
         self.end_entity();
     }
 

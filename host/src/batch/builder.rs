@@ -54,6 +54,15 @@ impl BatchBuilder {
         Self { batch: Batch::empty(origin, base), metric_of_symbol: Vec::new() }
     }
 
+    /// Makes room for so many points.
+    pub fn reserve(&mut self, points: usize) {
+        let columns = &mut self.batch.points;
+        columns.metric.reserve(points);
+        columns.labels.reserve(points);
+        columns.at.reserve(points);
+        columns.bits.reserve(points);
+    }
+
     /// What the points' `at` counts from, ns since the epoch.
     #[must_use]
     pub fn base(&self) -> i64 {

@@ -17,41 +17,45 @@ fn whole_seconds_utc(text: &[u8]) -> Option<i64> {
     if !(fixed && text[13] == b':' && text[16] == b':' && text[19] == b'Z') {
         return None;
     }
-    let year = two(text, 0)? * 100 + two(text, 2)?;
-    let (month, day) = (two(text, 5)?, two(text, 8)?);
-    let (hour, minute, second) = (two(text, 11)?, two(text, 14)?, two(text, 17)?);
+    let (century, year) = (two(text, 0), two(text, 2));
+    let (month, day) = (two(text, 5), two(text, 8));
+    let (hour, minute, second) = (two(text, 11), two(text, 14), two(text, 17));
+    // What is no number is larger than any that is.
+    if century.max(year) > 99 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let year = century * 100 + year;
     if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let seconds = days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    let seconds = days_from_epoch(year, month, day) * 86_400 + i64::from(hour * 3600 + minute * 60 + second);
     seconds.checked_mul(1_000_000_000)
 }
 
-fn two(text: &[u8; 20], at: usize) -> Option<i64> {
-    let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
-    (tens <= 9 && ones <= 9).then(|| i64::from(tens) * 10 + i64::from(ones))
+/// Two digits as a number; more than 99 if they are none.
+fn two(text: &[u8; 20], at: usize) -> u32 {
+    let digit = |at: usize| u32::from(text[at].wrapping_sub(b'0'));
+    let (tens, ones) = (digit(at), digit(at + 1));
+    if tens > 9 || ones > 9 { 100 } else { tens * 10 + ones }
 }
 
-fn days_in(year: i64, month: i64) -> i64 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+fn days_in(year: u32, month: u32) -> u32 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     match month {
-        2 => 28 + i64::from(leap),
+        2 => 28 + u32::from(leap),
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
 }
 
 /// Days since 1970-01-01, counting years from March so that the leap day is the last one.
-fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
+fn days_from_epoch(year: u32, month: u32, day: u32) -> i64 {
+    // No year of four digits lies before the era that begins with March of the year -400.
+    let year = if month <= 2 { year + 399 } else { year + 400 };
+    let (era, year_of_era) = (year / 400, year % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    i64::from(era * 146_097 + day_of_era) - 719_468 - 146_097
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub fn decode(
         return Err(ScrapeFailure::NameMismatch { asked: node.name.to_string(), answered: stats.name.to_string() });
     }
     let base = base(&summary).unwrap_or(cycle.time);
-    let mut entities = Entities::new(Writer::new(node, base, bounds, types), node);
+    let mut entities = Entities::new(Writer::new(node, base, body.len(), bounds, types), node);
     entities.node(summary.node.as_ref())?;
 
     let known: HashMap<(&str, &str), &PodFacts> =

@@ -238,14 +238,32 @@ pub const PSI_IO: [PsiFacts; 2] = [
 
 /// Before the name of a metric that a workload defines itself.
 pub const CUSTOM: &str = "custom/";
-/// Before a resource of a node's capacity.
-pub const CAPACITY: &str = "__capacity/";
-/// Before a resource that a node can allocate.
-pub const ALLOCATABLE: &str = "__allocatable/";
-/// Before a resource that a container requests.
-pub const REQUEST: &str = "__request/";
-/// Before a resource that limits a container.
-pub const LIMIT: &str = "__limit/";
+/// What amounts of resources are amounts of.
+#[derive(Debug, Clone, Copy)]
+pub enum Amounts {
+    /// What a node has.
+    Capacity,
+    /// What a node has for pods.
+    Allocatable,
+    /// What a container asks for.
+    Request,
+    /// What a container may use.
+    Limit,
+}
+
+impl Amounts {
+    /// What stands before the resource in the metric's name.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Capacity => "__capacity/",
+            Self::Allocatable => "__allocatable/",
+            Self::Request => "__request/",
+            Self::Limit => "__limit/",
+        }
+    }
+}
+
 /// Before the key of a label at the API server.
 pub const LABEL: &str = "__label_";
 /// Before the key of an annotation at the API server.
@@ -260,10 +278,13 @@ pub fn resource_unit(resource: &str) -> &'static str {
     }
 }
 
-/// Whether every cluster has this resource: it is counted against no bound on names.
+/// The resources that every cluster has: they are counted against no bound on names.
+pub const COMMON: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
+
+/// The place of a resource in [`COMMON`].
 #[must_use]
-pub fn is_common(resource: &str) -> bool {
-    matches!(resource, "cpu" | "memory" | "ephemeral-storage" | "pods")
+pub fn common(resource: &str) -> Option<usize> {
+    COMMON.iter().position(|common| *common == resource)
 }
 
 /// Reserves the table's names with their types, so that nothing from outside can take one with

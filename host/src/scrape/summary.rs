@@ -181,7 +181,7 @@ wire! {
         /// Used, core nanoseconds.
         usage: Field<u64> = "usageCoreNanoSeconds",
         /// Pressure.
-        psi: Option<Psi> = "psi",
+        psi: Option<Box<Psi>> = "psi",
     }
 
     /// Memory, bytes.
@@ -201,7 +201,7 @@ wire! {
         /// Page faults that needed the disk.
         major_page_faults: Field<u64> = "majorPageFaults",
         /// Pressure.
-        psi: Option<Psi> = "psi",
+        psi: Option<Box<Psi>> = "psi",
     }
 
     /// Input and output.
@@ -209,7 +209,7 @@ wire! {
         /// When it was measured.
         time: Field<Nanos> = "time",
         /// Pressure.
-        psi: Option<Psi> = "psi",
+        psi: Option<Box<Psi>> = "psi",
     }
 
     /// Pressure stall information.

@@ -1,24 +1,31 @@
-//! An example filter: drops every pod and container of some namespaces.
+//! Drops every pod and container of some namespaces, and what a rule summed for them.
+//!
+//! | setting | |
+//! |---|---|
+//! | `namespaces` | names of namespaces, or patterns: `*` stands for any text, `?` for any one character |
+//!
+//! Before `heapster` (50) the sums of nodes and of the cluster do not count what is dropped; after it only
+//! the rows go.
 //!
 //! ```toml
 //! [settings]
 //! namespaces = ["kube-system"]
 //! ```
 
-use millrace_sdk::Symbol;
 use millrace_sdk::prelude::*;
+use millrace_sdk::{Globs, Symbol};
 
 /// The settings.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The namespaces to drop.
-    namespaces: Vec<String>,
+    namespaces: Globs,
 }
 
 /// The rule.
 pub struct DropNamespaces {
-    namespaces: Vec<String>,
+    namespaces: Globs,
 }
 
 impl Rule for DropNamespaces {
@@ -37,12 +44,22 @@ impl Rule for DropNamespaces {
         let Some(label) = batch.symbol("namespace_name") else {
             return Ok(());
         };
-        let dropped: Vec<Symbol> = self.namespaces.iter().filter_map(|name| batch.symbol(name)).collect();
-        if dropped.is_empty() {
-            return Ok(());
-        }
+        // Few namespaces, many entities: a name is looked at once a batch, and the last one is mostly the next.
+        let mut verdicts: Vec<(Symbol, bool)> = Vec::new();
         for entity in batch.all() {
-            if entity.label_symbol(label).is_some_and(|namespace| dropped.contains(&namespace)) {
+            let Some(namespace) = entity.label_symbol(label) else {
+                continue;
+            };
+            let known = verdicts.iter().rev().find(|(known, _)| *known == namespace);
+            let drops = match known {
+                Some(&(_, drops)) => drops,
+                None => {
+                    let drops = self.namespaces.matches(batch.text(namespace));
+                    verdicts.push((namespace, drops));
+                    drops
+                }
+            };
+            if drops {
                 edit.drop_entity(entity);
             }
         }
@@ -67,7 +84,7 @@ mod tests {
             .entity(Level::Pod, &[("namespace_name", "default"), ("pod_name", "web")])
             .int("memory/usage", 3)
             .build();
-        let Ok(mut rule) = DropNamespaces::configure(Settings { namespaces: vec!["kube-system".into()] }) else {
+        let Ok(mut rule) = DropNamespaces::configure(Settings { namespaces: Globs::new(&["kube-system"]) }) else {
             unreachable!("the settings are right")
         };
         assert_eq!(
@@ -81,6 +98,6 @@ mod tests {
 
     #[test]
     fn no_namespace_at_all_is_refused() {
-        assert!(DropNamespaces::configure(Settings { namespaces: vec![] }).is_err());
+        assert!(DropNamespaces::configure(Settings { namespaces: Globs::default() }).is_err());
     }
 }

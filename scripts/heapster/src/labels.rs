@@ -8,11 +8,42 @@ use crate::Work;
 /// What the host calls a label of the object itself.
 const OBJECT_LABEL: &str = "__label_";
 
-/// Symbols used for every entity, looked up once a batch.
-pub struct Labels {
+/// What a label's name means to this rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    OfObject,
+    Origin,
+    Phase,
+    Init,
+    Image,
+    NamespaceName,
+    NamespaceId,
+    PodName,
+    ContainerName,
+    Other,
+}
+
+impl Word {
+    fn of(name: &str) -> Self {
+        match name {
+            "__origin" => Self::Origin,
+            "__phase" => Self::Phase,
+            "__init" => Self::Init,
+            "__image" => Self::Image,
+            "namespace_name" => Self::NamespaceName,
+            "namespace_id" => Self::NamespaceId,
+            "pod_name" => Self::PodName,
+            "container_name" => Self::ContainerName,
+            name if name.starts_with(OBJECT_LABEL) => Self::OfObject,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The labels of an entity that this rule reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
     pub origin: Option<Symbol>,
-    pub kubelet: Option<Symbol>,
-    pub api: Option<Symbol>,
     pub phase: Option<Symbol>,
     pub init: Option<Symbol>,
     pub image: Option<Symbol>,
@@ -20,6 +51,12 @@ pub struct Labels {
     pub namespace_id: Option<Symbol>,
     pub pod_name: Option<Symbol>,
     pub container_name: Option<Symbol>,
+}
+
+/// The names of labels: what those of the batch mean, and the symbols of those that are set.
+pub struct Labels {
+    /// By symbol, as they are met.
+    words: Vec<Option<Word>>,
     pub kind: Symbol,
     pub joined: Symbol,
     pub base_image: Symbol,
@@ -27,24 +64,13 @@ pub struct Labels {
     pub pod: Symbol,
     pub pod_container: Symbol,
     pub sys_container: Symbol,
-    /// Whether symbol i names a label of the object; filled as they are met.
-    of_object: Vec<Option<bool>>,
 }
 
 impl Labels {
-    /// Looks them up.
-    pub fn of(batch: &Batch, edit: &mut Edit) -> Self {
+    /// Looks those up that will be set.
+    pub fn of(edit: &mut Edit) -> Self {
         Self {
-            origin: batch.symbol("__origin"),
-            kubelet: batch.symbol("kubelet"),
-            api: batch.symbol("api"),
-            phase: batch.symbol("__phase"),
-            init: batch.symbol("__init"),
-            image: batch.symbol("__image"),
-            namespace_name: batch.symbol("namespace_name"),
-            namespace_id: batch.symbol("namespace_id"),
-            pod_name: batch.symbol("pod_name"),
-            container_name: batch.symbol("container_name"),
+            words: Vec::new(),
             kind: edit.symbol("type"),
             joined: edit.symbol("labels"),
             base_image: edit.symbol("container_base_image"),
@@ -52,16 +78,43 @@ impl Labels {
             pod: edit.symbol("pod"),
             pod_container: edit.symbol("pod_container"),
             sys_container: edit.symbol("sys_container"),
-            of_object: Vec::new(),
         }
     }
 
-    /// Whether a label's name is one of the object's own labels.
-    fn is_of_object(&mut self, batch: &Batch, name: Symbol) -> bool {
-        if self.of_object.len() <= name.index() {
-            self.of_object.resize(name.index() + 1, None);
+    #[inline]
+    fn word(&mut self, batch: &Batch, name: Symbol) -> Word {
+        match self.words.get(name.index()) {
+            Some(&Some(word)) => word,
+            _ => self.new_word(batch, name),
         }
-        *self.of_object[name.index()].get_or_insert_with(|| batch.text(name).starts_with(OBJECT_LABEL))
+    }
+
+    #[cold]
+    fn new_word(&mut self, batch: &Batch, name: Symbol) -> Word {
+        if self.words.len() <= name.index() {
+            self.words.resize(name.index() + 1, None);
+        }
+        *self.words[name.index()].insert(Word::of(batch.text(name)))
+    }
+
+    /// Reads an entity's labels in one go.
+    pub fn known(&mut self, batch: &Batch, entity: Entity<'_>) -> Known {
+        let mut known = Known::default();
+        for (name, value) in entity.label_symbols() {
+            let slot = match self.word(batch, name) {
+                Word::Origin => &mut known.origin,
+                Word::Phase => &mut known.phase,
+                Word::Init => &mut known.init,
+                Word::Image => &mut known.image,
+                Word::NamespaceName => &mut known.namespace_name,
+                Word::NamespaceId => &mut known.namespace_id,
+                Word::PodName => &mut known.pod_name,
+                Word::ContainerName => &mut known.container_name,
+                Word::OfObject | Word::Other => continue,
+            };
+            *slot = Some(value);
+        }
+        known
     }
 }
 
@@ -71,18 +124,18 @@ pub struct Joined<'b> {
     stored: Vec<(Symbol, &'b str)>,
 }
 
-/// The value of one label by symbols.
-pub fn label<'b>(batch: &'b Batch, entity: Entity<'b>, name: Option<Symbol>) -> Option<&'b str> {
-    entity.label_symbol(name?).map(|value| batch.text(value))
-}
-
 impl<'b> Work<'b, '_> {
+    /// The text of a label that may not be there.
+    pub fn text(&self, label: Option<Symbol>) -> &'b str {
+        label.map_or("", |label| self.batch.text(label))
+    }
+
     /// Joins the labels of a node or pod: sorted `key:value` pairs.
     pub fn join(&mut self, entity: Entity<'b>) -> Joined<'b> {
         let batch = self.batch;
         let mut pairs: Vec<(&'b str, &'b str)> = Vec::new();
         for (name, value) in entity.label_symbols() {
-            if self.labels.is_of_object(batch, name) {
+            if self.labels.word(batch, name) == Word::OfObject {
                 pairs.push((&batch.text(name)[OBJECT_LABEL.len()..], batch.text(value)));
             }
         }

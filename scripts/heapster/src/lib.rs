@@ -15,8 +15,8 @@ mod settings;
 mod sums;
 mod totals;
 
+use millrace_sdk::Rates;
 use millrace_sdk::prelude::*;
-use millrace_sdk::{Metric, Rates};
 
 use labels::Labels;
 use metrics::{Metrics, SLOTS};
@@ -30,16 +30,6 @@ pub struct Heapster {
     totals: Totals,
 }
 
-/// A point to add. They are collected first, because a node's sums are known only after its pods.
-#[derive(Clone, Copy)]
-struct Addition<'b> {
-    entity: Entity<'b>,
-    metric: Metric,
-    value: Value,
-    /// The counter a rate came from: the rate was measured when it was.
-    like: Option<Point<'b>>,
-}
-
 /// All that the work on one batch shares.
 struct Work<'b, 'r> {
     batch: &'b Batch,
@@ -49,9 +39,6 @@ struct Work<'b, 'r> {
     settings: &'r Settings,
     rates: &'r mut Rates<SLOTS>,
     totals: &'r mut Totals,
-    additions: Vec<Addition<'b>>,
-    /// The key of an entity's rates, built anew for each entity in the same place.
-    key: String,
 }
 
 impl Rule for Heapster {
@@ -69,16 +56,15 @@ impl Rule for Heapster {
             return Ok(());
         }
         self.totals.begin(batch.cycle().number);
+        edit.reserve(batch.len() * 24);
         let mut work = Work {
             batch,
             metrics: Metrics::of(batch, edit, self.settings.extras),
-            labels: Labels::of(batch, edit),
+            labels: Labels::of(edit),
             edit,
             settings: &self.settings,
             rates: &mut self.rates,
             totals: &mut self.totals,
-            additions: Vec::with_capacity(batch.len() * 16),
-            key: String::new(),
         };
         work.run();
         Ok(())
@@ -111,24 +97,15 @@ impl<'b> Work<'b, '_> {
                 _ => {}
             }
         }
-        // The node's own points come first in the edit: it is the batch's first entity, and the
-        // contract wants additions in the order of entities.
-        let pods = std::mem::take(&mut self.additions);
+        // Its sums are known only after its pods.
         if let Some(node) = node {
             self.node(node, &requests);
-        }
-        self.edit.reserve(self.additions.len() + pods.len());
-        for addition in self.additions.iter().chain(&pods) {
-            match addition.like {
-                Some(like) => self.edit.add_measured(addition.entity, addition.metric, addition.value, like),
-                None => self.edit.add(addition.entity, addition.metric, addition.value),
-            }
         }
     }
 
     fn add(&mut self, entity: Entity<'b>, output: metrics::Output, value: impl Into<Value>) {
         let metric = self.metrics.output(output, self.edit);
-        self.additions.push(Addition { entity, metric, value: value.into(), like: None });
+        self.edit.add(entity, metric, value);
     }
 }
 

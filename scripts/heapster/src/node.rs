@@ -3,7 +3,6 @@
 use millrace_sdk::prelude::*;
 
 use crate::Work;
-use crate::labels::label;
 use crate::metrics::Output;
 use crate::reading::{Amounts, rate_outputs};
 use crate::sums::Sums;
@@ -47,9 +46,7 @@ impl<'b> Work<'b, '_> {
         let joined = self.join(node);
         self.set_labels(node, self.labels.node, Some(&joined));
         let reading = self.read(node);
-        self.key.clear();
-        self.key.push_str(self.batch.node().unwrap_or(""));
-        let rates = self.rates(node, &reading);
+        let rates = self.rates(node, &[self.batch.node().unwrap_or("")], &reading);
         self.uptime(node);
 
         for output in [
@@ -104,7 +101,8 @@ impl<'b> Work<'b, '_> {
 
     /// A container of the node's own, under Heapster's names.
     pub fn system_container(&mut self, container: Entity<'b>) {
-        let name = label(self.batch, container, self.labels.container_name).unwrap_or("");
+        let known = self.labels.known(self.batch, container);
+        let name = self.text(known.container_name);
         let renamed = match name {
             "runtime" => Some("docker-daemon"),
             "misc" => Some("system"),
@@ -115,12 +113,8 @@ impl<'b> Work<'b, '_> {
         }
         self.set_labels(container, self.labels.sys_container, None);
         let reading = self.read(container);
-        self.key.clear();
-        self.key.push_str(self.batch.node().unwrap_or(""));
-        // No namespace is empty, so this is no pod's key.
-        self.key.push_str("//");
-        self.key.push_str(name);
-        let _ = self.rates(container, &reading);
+        let key = [self.batch.node().unwrap_or(""), name];
+        let _ = self.rates(container, &key, &reading);
         self.uptime(container);
     }
 }

@@ -2,12 +2,12 @@
 
 use millrace_sdk::prelude::*;
 
-use crate::labels::{Joined, label};
+use crate::Work;
+use crate::labels::{Joined, Known};
 use crate::metrics::Output;
 use crate::reading::{Reading, rate_outputs};
 use crate::sums::Sums;
 use crate::totals::Counted;
-use crate::{Addition, Work};
 
 /// What a pod's value is summed from where the kubelet gives none. Counters are not summed.
 const SUMMED: [Output; 15] = [
@@ -52,9 +52,9 @@ pub enum Origin {
 impl<'b> Work<'b, '_> {
     /// One pod with its containers. `requests` sums what counts for the node.
     pub fn pod(&mut self, pod: Entity<'b>, containers: &[Entity<'b>], requests: &mut Sums) {
-        let origin = self.origin(pod);
-        let phase = label(self.batch, pod, self.labels.phase);
-        let finished = matches!(phase, Some("Succeeded" | "Failed"));
+        let known = self.labels.known(self.batch, pod);
+        let origin = self.origin(&known);
+        let finished = matches!(self.text(known.phase), "Succeeded" | "Failed");
         if finished && origin == Origin::Api {
             // Neither its usage nor its requests count (10).
             self.edit.drop_entity(pod);
@@ -63,15 +63,13 @@ impl<'b> Work<'b, '_> {
         }
         let joined = (origin != Origin::Kubelet).then(|| self.join(pod));
 
+        let (namespace, name) = (self.text(known.namespace_name), self.text(known.pod_name));
+        let key = [self.batch.node().unwrap_or(""), namespace, name];
         let mut sums = Sums::default();
-        let first = self.additions.len();
         for &container in containers {
-            self.container(pod, container, joined.as_ref(), &mut sums);
+            self.container(key, container, joined.as_ref(), &mut sums);
         }
-        let of_containers = self.additions.len() - first;
-        self.pod_values(pod, origin, &mut sums);
-        // The pod's own additions are to come before its containers', whose sums they needed.
-        self.additions[first..].rotate_left(of_containers);
+        self.pod_values(key, pod, origin, &mut sums);
 
         self.set_labels(pod, self.labels.pod, joined.as_ref());
         if !finished {
@@ -82,10 +80,10 @@ impl<'b> Work<'b, '_> {
             }
         }
         let counted = Counted {
-            node: self.batch.node().unwrap_or(""),
-            namespace: label(self.batch, pod, self.labels.namespace_name).unwrap_or(""),
-            namespace_id: label(self.batch, pod, self.labels.namespace_id),
-            name: label(self.batch, pod, self.labels.pod_name).unwrap_or(""),
+            node: key[0],
+            namespace,
+            namespace_id: known.namespace_id.map(|id| self.batch.text(id)),
+            name,
             origin,
             requests_count: !finished,
         };
@@ -93,10 +91,9 @@ impl<'b> Work<'b, '_> {
     }
 
     /// Adds the pod's rates, uptime and sums. Afterwards `sums` holds the pod's values.
-    fn pod_values(&mut self, pod: Entity<'b>, origin: Origin, sums: &mut Sums) {
+    fn pod_values(&mut self, key: [&str; 3], pod: Entity<'b>, origin: Origin, sums: &mut Sums) {
         let reading = self.read(pod);
-        self.pod_key(pod, None);
-        let rates = self.rates(pod, &reading);
+        let rates = self.rates(pod, &key, &reading);
         if origin != Origin::Api {
             self.uptime(pod);
         }
@@ -117,17 +114,23 @@ impl<'b> Work<'b, '_> {
             }
         }
         for &(metric, value) in sums.others() {
-            self.additions.push(Addition { entity: pod, metric, value, like: None });
+            self.edit.add(pod, metric, value);
         }
         *sums = own;
     }
 
-    fn container(&mut self, pod: Entity<'b>, container: Entity<'b>, joined: Option<&Joined<'b>>, sums: &mut Sums) {
-        let origin = self.origin(container);
-        let is_init = label(self.batch, container, self.labels.init).is_some();
+    fn container(
+        &mut self,
+        [node, namespace, pod]: [&str; 3],
+        container: Entity<'b>,
+        joined: Option<&Joined<'b>>,
+        sums: &mut Sums,
+    ) {
+        let known = self.labels.known(self.batch, container);
+        let (origin, is_init) = (self.origin(&known), known.init.is_some());
         let reading = self.read(container);
-        self.pod_key(pod, Some(container));
-        let rates = self.rates(container, &reading);
+        let name = self.text(known.container_name);
+        let rates = self.rates(container, &[node, namespace, pod, name], &reading);
         if origin != Origin::Api {
             self.uptime(container);
         }
@@ -146,14 +149,14 @@ impl<'b> Work<'b, '_> {
         }
         // Heapster never looked init containers up: no requests, no image, no restarts.
         if joined.is_some() && origin != Origin::Kubelet && !is_init {
-            self.enrich(container, origin, &reading, sums);
+            self.enrich(container, &known, &reading, sums);
         }
         self.others(container, &reading, is_init, sums);
         self.set_labels(container, self.labels.pod_container, joined);
     }
 
     /// Requests and limits, 0 where unset; the image; how often it started.
-    fn enrich(&mut self, container: Entity<'b>, origin: Origin, reading: &Reading<'b>, sums: &mut Sums) {
+    fn enrich(&mut self, container: Entity<'b>, known: &Known, reading: &Reading<'b>, sums: &mut Sums) {
         let (requests, limits) = (reading.first, reading.second);
         for (output, amount) in [
             (Output::CpuRequest, requests.cpu),
@@ -165,10 +168,10 @@ impl<'b> Work<'b, '_> {
         ] {
             self.add_summed(container, output, amount.unwrap_or(0), sums);
         }
-        if let (Origin::Both, Some(restarts)) = (origin, reading.restarts) {
+        if let (Origin::Both, Some(restarts)) = (self.origin(known), reading.restarts) {
             self.add_summed(container, Output::RestartCount, restarts, sums);
         }
-        if let Some(image) = self.labels.image.and_then(|image| container.label_symbol(image)) {
+        if let Some(image) = known.image {
             self.edit.set_label(container, self.labels.base_image, image);
         }
     }
@@ -181,7 +184,7 @@ impl<'b> Work<'b, '_> {
                 continue;
             }
             if is_request {
-                self.additions.push(Addition { entity: container, metric, value, like: None });
+                self.edit.add(container, metric, value);
             }
             sums.add_other(metric, value);
         }
@@ -192,28 +195,11 @@ impl<'b> Work<'b, '_> {
         sums.add(output, value);
     }
 
-    fn origin(&self, entity: Entity<'b>) -> Origin {
-        let origin = self.labels.origin.and_then(|name| entity.label_symbol(name));
-        match origin {
-            None => Origin::Kubelet,
-            Some(_) if origin == self.labels.kubelet => Origin::Kubelet,
-            Some(_) if origin == self.labels.api => Origin::Api,
+    fn origin(&self, known: &Known) -> Origin {
+        match known.origin.map(|origin| self.batch.text(origin)) {
+            None | Some("kubelet") => Origin::Kubelet,
+            Some("api") => Origin::Api,
             Some(_) => Origin::Both,
-        }
-    }
-
-    /// Leaves the key of a pod's or container's rates in `self.key`.
-    fn pod_key(&mut self, pod: Entity<'b>, container: Option<Entity<'b>>) {
-        let labels = &self.labels;
-        self.key.clear();
-        self.key.push_str(self.batch.node().unwrap_or(""));
-        for part in [label(self.batch, pod, labels.namespace_name), label(self.batch, pod, labels.pod_name)] {
-            self.key.push('/');
-            self.key.push_str(part.unwrap_or(""));
-        }
-        if let Some(container) = container {
-            self.key.push('/');
-            self.key.push_str(label(self.batch, container, labels.container_name).unwrap_or(""));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use millrace_sdk::prelude::*;
 
-use crate::metrics::{Class, OUTPUTS, Output, Resource, SLOTS};
-use crate::{Addition, Work};
+use crate::Work;
+use crate::metrics::{Class, Filesystem, OUTPUTS, Output, Resource, SLOTS};
 
 /// The counters that have a rate, the rate, and its slot.
 const RATED: [(Output, Output); SLOTS] = [
@@ -86,16 +86,12 @@ impl<'b> Work<'b, '_> {
             other: Vec::new(),
         };
         for point in entity.points() {
-            let class = self.metrics.class(point);
-            if !self.metrics.keeps(class) {
-                self.edit.drop_point(point);
-                continue;
-            }
-            match class {
-                Class::Known(Output::FilesystemUsage) => match point.label("resource_id") {
-                    Some("/") => reading.root_used = int(point),
-                    Some("logs") => reading.logs_used = int(point),
-                    _ => {}
+            match self.metrics.class(point) {
+                Class::Dropped => self.edit.drop_point(point),
+                Class::Known(Output::FilesystemUsage) => match self.metrics.filesystem(point) {
+                    Filesystem::Root => reading.root_used = int(point),
+                    Filesystem::Logs => reading.logs_used = int(point),
+                    Filesystem::Other => {}
                 },
                 Class::Known(output) => reading.known[output as usize] = Some(point),
                 Class::Custom => reading.other.push((point.metric(), point.value())),
@@ -107,22 +103,22 @@ impl<'b> Work<'b, '_> {
                     reading.second.set(resource, int(point).unwrap_or(0));
                 }
                 Class::Restarts => reading.restarts = int(point),
-                Class::Private | Class::Extra => {}
+                Class::Kept => {}
             }
         }
         reading
     }
 
-    /// Samples the counters of an entity, whose key stands in `self.key`, and adds their rates.
-    /// Every rate divides by the change of its measurement's own time (15).
-    pub fn rates(&mut self, entity: Entity<'b>, reading: &Reading<'b>) -> [Option<Value>; SLOTS] {
+    /// Samples the counters of an entity and adds their rates. Every rate divides by the change of
+    /// its measurement's own time (15).
+    pub fn rates(&mut self, entity: Entity<'b>, key: &[&str], reading: &Reading<'b>) -> [Option<Value>; SLOTS] {
         let (cycle, started_at) = (self.batch.cycle().number, entity.started_at().unwrap_or(0));
         let fallback = reading.time();
         let mut rates = [None; SLOTS];
         if RATED.iter().all(|&(counter, _)| reading.point(counter).is_none()) {
             return rates;
         }
-        let mut known = self.rates.entity(&self.key, cycle, started_at);
+        let mut known = self.rates.entity(key, cycle, started_at);
         for (slot, &(counter, rate)) in RATED.iter().enumerate() {
             let Some(point) = reading.point(counter) else {
                 continue;
@@ -140,7 +136,7 @@ impl<'b> Work<'b, '_> {
             };
             rates[slot] = Some(value);
             let metric = self.metrics.output(rate, self.edit);
-            self.additions.push(Addition { entity, metric, value, like: Some(point) });
+            self.edit.add_measured(entity, metric, value, point);
         }
         rates
     }

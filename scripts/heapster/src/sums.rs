@@ -3,18 +3,18 @@
 use millrace_sdk::Metric;
 use millrace_sdk::prelude::*;
 
-use crate::metrics::{OUTPUTS, Output};
+use crate::metrics::{Output, SUMMABLE};
 
 /// One sum for each output that was met, and for each user's own metric.
 #[derive(Debug)]
 pub struct Sums {
-    known: [Option<Value>; OUTPUTS],
+    known: [Option<Value>; SUMMABLE],
     other: Vec<(Metric, Value)>,
 }
 
 impl Default for Sums {
     fn default() -> Self {
-        Self { known: [None; OUTPUTS], other: Vec::new() }
+        Self { known: [None; SUMMABLE], other: Vec::new() }
     }
 }
 

@@ -71,19 +71,16 @@ fn keep_best<'s, T, K: std::hash::Hash + Eq, R: Ord>(
         return if named { vec![only] } else { Vec::new() };
     }
     let mut kept: Vec<&T> = Vec::with_capacity(items.len());
-    let mut place: HashMap<K, usize> = HashMap::with_capacity(items.len());
+    let mut places = Places::for_items(items.len());
     for item in items {
         let key = key(item);
         if !is_named(&key) {
             counts.nameless += 1;
             continue;
         }
-        match place.get(&key) {
-            None => {
-                place.insert(key, kept.len());
-                kept.push(item);
-            }
-            Some(&at) => {
+        match places.of(key) {
+            None => kept.push(item),
+            Some(at) => {
                 counts.duplicates += 1;
                 if rank(item) > rank(kept[at]) {
                     kept[at] = item;
@@ -92,4 +89,34 @@ fn keep_best<'s, T, K: std::hash::Hash + Eq, R: Ord>(
         }
     }
     kept
+}
+
+/// Which place each key has; the first one has 0. A scan of a few costs less than their hashes.
+enum Places<K> {
+    Few(Vec<K>),
+    Many(HashMap<K, usize>),
+}
+
+impl<K: std::hash::Hash + Eq> Places<K> {
+    fn for_items(count: usize) -> Self {
+        if count <= 8 { Self::Few(Vec::with_capacity(count)) } else { Self::Many(HashMap::with_capacity(count)) }
+    }
+
+    /// The place of a key that was met before; `None` gives it the next one.
+    fn of(&mut self, key: K) -> Option<usize> {
+        match self {
+            Self::Few(keys) => {
+                let known = keys.iter().position(|known| *known == key);
+                if known.is_none() {
+                    keys.push(key);
+                }
+                known
+            }
+            Self::Many(places) => {
+                let next = places.len();
+                let place = *places.entry(key).or_insert(next);
+                (place != next).then_some(place)
+            }
+        }
+    }
 }

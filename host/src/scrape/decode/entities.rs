@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-
 use crate::batch::{Level, UNKNOWN_AT};
 use crate::kube::{ContainerFacts, NodeFacts, PodFacts};
 
 use super::super::failure::ScrapeFailure;
-use super::super::names::{self, Fact};
+use super::super::names::{self, Amounts, Fact};
 use super::super::number::{Field, Nanos};
 use super::super::summary::{ContainerStats, NodeStats, PodStats, VolumeStats};
 use super::budget::LabelBudget;
-use super::writer::{Seen, Writer};
+use super::writer::{Seen, Word, Writer};
 use super::{DecodeCounts, Decoded, duplicates};
 
 /// A label by its symbols.
@@ -70,7 +68,8 @@ impl<'t> Entities<'t> {
             writer.cpu(stats.cpu.as_ref());
             writer.memory(stats.memory.as_ref());
             writer.network(stats.network.as_ref());
-            let root = writer.set("resource_id", "/");
+            let root = (writer.word(Word::ResourceId), writer.word(Word::Root));
+            let root = writer.set_of(root);
             writer.fs(names::FILESYSTEM, root, stats.fs.as_ref());
             if let Some(runtime) = &stats.runtime {
                 writer.fs(names::IMAGE_FS, 0, runtime.image_fs.as_ref());
@@ -84,8 +83,8 @@ impl<'t> Entities<'t> {
                 writer.int(Fact::RlimitCurProc, 0, at, rlimit.processes);
             }
         }
-        writer.resources(names::CAPACITY, &self.node.capacity);
-        writer.resources(names::ALLOCATABLE, &self.node.allocatable);
+        writer.resources(Amounts::Capacity, &self.node.capacity);
+        writer.resources(Amounts::Allocatable, &self.node.allocatable);
         writer.check_bounds()?;
         let system = stats.map(|stats| &*stats.system_containers).unwrap_or_default();
         for container in duplicates::containers(system, self.counts()) {
@@ -100,8 +99,9 @@ impl<'t> Entities<'t> {
         for (name, value) in self.node.own {
             builder.label(name, value);
         }
-        let name = (builder.symbol("container_name"), builder.symbol(&stats.name));
-        builder.label(name.0, name.1);
+        let name = builder.symbol(&stats.name);
+        let label = self.writer.word(Word::ContainerName);
+        self.writer.builder.label(label, name);
         self.container_points(stats);
         self.writer.check_bounds()
     }
@@ -142,15 +142,15 @@ impl<'t> Entities<'t> {
         facts: Option<&PodFacts>,
     ) -> Result<(), ScrapeFailure> {
         let of_spec = facts.map(|facts| &*facts.containers).unwrap_or_default();
-        let mut seen: HashSet<&str> = HashSet::with_capacity(reported.len());
+        let (mut seen, most) = (Seen::default(), reported.len() + of_spec.len());
         for stats in duplicates::containers(reported, &mut self.writer.counts) {
-            seen.insert(&stats.name);
+            seen.again(&*stats.name, most);
             let facts = of_spec.iter().find(|facts| *facts.name == *stats.name);
             self.container(labels, &stats.name, Some(stats), facts)?;
         }
         // An init container that the kubelet does not report has run its course.
-        for facts in of_spec.iter().filter(|facts| !facts.init) {
-            if !facts.name.is_empty() && seen.insert(&facts.name) {
+        for facts in of_spec.iter().filter(|facts| !facts.init && !facts.name.is_empty()) {
+            if !seen.again(&*facts.name, most) {
                 self.container(labels, &facts.name, None, Some(facts))?;
             }
         }
@@ -166,29 +166,30 @@ impl<'t> Entities<'t> {
     ) -> Result<(), ScrapeFailure> {
         self.open(Level::Container, stats.map(|stats| stats.start_time));
         let origin = self.origin(stats.is_some(), facts.is_some());
+        let own = (self.writer.word(Word::ContainerName), self.writer.builder.symbol(name));
         let builder = &mut self.writer.builder;
-        let own = (builder.symbol("container_name"), builder.symbol(name));
         for (name, value) in labels.before.iter().chain([&own, &origin]) {
             builder.label(*name, *value);
         }
+        let writer = &mut self.writer;
         if let Some(facts) = facts {
-            let image = (builder.symbol("__image"), builder.symbol(&facts.image));
-            builder.label(image.0, image.1);
+            let image = (writer.word(Word::Image), writer.builder.symbol(&facts.image));
+            writer.builder.label(image.0, image.1);
             if facts.init {
-                let init = (builder.symbol("__init"), builder.symbol("1"));
-                builder.label(init.0, init.1);
+                let init = (writer.word(Word::Init), writer.builder.symbol("1"));
+                writer.builder.label(init.0, init.1);
             }
         }
         for (name, value) in &labels.after {
-            builder.label(*name, *value);
+            writer.builder.label(*name, *value);
         }
         if let Some(stats) = stats {
             self.container_points(stats);
         }
         if let Some(facts) = facts {
             let writer = &mut self.writer;
-            writer.resources(names::REQUEST, &facts.requests);
-            writer.resources(names::LIMIT, &facts.limits);
+            writer.resources(Amounts::Request, &facts.requests);
+            writer.resources(Amounts::Limit, &facts.limits);
             let restarts = facts.restart_count.and_then(|count| u64::try_from(count).ok());
             writer.int(Fact::RestartCount, 0, UNKNOWN_AT, restarts.map_or(Field::Absent, Field::Is));
         }
@@ -209,12 +210,11 @@ impl<'t> Entities<'t> {
 
     fn origin(&mut self, reported: bool, known: bool) -> Label {
         let origin = match (reported, known) {
-            (true, true) => "both",
-            (true, false) => "kubelet",
-            (false, _) => "api",
+            (true, true) => Word::Both,
+            (true, false) => Word::Kubelet,
+            (false, _) => Word::Api,
         };
-        let builder = &mut self.writer.builder;
-        (builder.symbol("__origin"), builder.symbol(origin))
+        (self.writer.word(Word::Origin), self.writer.word(origin))
     }
 
     /// Labels that at most `rows` entities will have.
@@ -226,29 +226,30 @@ impl<'t> Entities<'t> {
         namespace_uid: Option<&str>,
         rows: usize,
     ) -> PodLabels {
-        let builder = &mut self.writer.builder;
-        let mut before = self.node.own.to_vec();
-        let mut label = |name: &str, value: &str| before.push((builder.symbol(name), builder.symbol(value)));
-        label("namespace_name", namespace);
+        let writer = &mut self.writer;
+        let mut before = Vec::with_capacity(self.node.own.len() + 4);
+        before.extend_from_slice(&self.node.own);
+        let mut label = |name, value: &str| before.push((writer.word(name), writer.builder.symbol(value)));
+        label(Word::NamespaceName, namespace);
         if let Some(uid) = namespace_uid {
-            label("namespace_id", uid);
+            label(Word::NamespaceId, uid);
         }
-        label("pod_name", name);
+        label(Word::PodName, name);
         if let Some(uid) = uid.filter(|uid| !uid.is_empty()) {
-            label("pod_id", uid);
+            label(Word::PodId, uid);
         }
         let Some(facts) = facts else {
             return PodLabels { before, after: Vec::new() };
         };
-        let mut after = Vec::new();
+        let mut after = Vec::with_capacity(3 + facts.labels.len() + facts.annotations.len());
         if !facts.phase.is_empty() {
-            after.push((builder.symbol("__phase"), builder.symbol(&facts.phase)));
+            after.push((writer.word(Word::Phase), writer.builder.symbol(&facts.phase)));
         }
         if let Some((kind, name)) = &facts.owner {
-            after.push((builder.symbol("__owner_kind"), builder.symbol(kind)));
-            after.push((builder.symbol("__owner_name"), builder.symbol(name)));
+            after.push((writer.word(Word::OwnerKind), writer.builder.symbol(kind)));
+            after.push((writer.word(Word::OwnerName), writer.builder.symbol(name)));
         }
-        let (writer, budget) = (&mut self.writer, &mut self.budget);
+        let budget = &mut self.budget;
         after.extend(prefixed(writer, budget, names::LABEL, &facts.labels, rows));
         after.extend(prefixed(writer, budget, names::ANNOTATION, &facts.annotations, rows));
         PodLabels { before, after }
@@ -272,13 +273,14 @@ impl<'t> Entities<'t> {
                 self.writer.counts.duplicates += 1;
                 continue;
             }
-            self.volume(volume);
+            self.volume(volume, name);
         }
     }
 
-    fn volume(&mut self, volume: &VolumeStats<'_>) {
+    /// `name` is the symbol of what Heapster called it.
+    fn volume(&mut self, volume: &VolumeStats<'_>, name: u32) {
         let writer = &mut self.writer;
-        let resource = (writer.builder.symbol("resource_id"), writer.joined("Volume:", &volume.name));
+        let resource = (writer.word(Word::ResourceId), name);
         let set = match &volume.claim {
             None => writer.set_of(resource),
             Some(claim) => {
@@ -305,9 +307,10 @@ impl<'t> Entities<'t> {
         let writer = &mut self.writer;
         writer.cpu(stats.cpu.as_ref());
         writer.memory(stats.memory.as_ref());
-        for (resource, fs) in [("/", &stats.rootfs), ("logs", &stats.logs)] {
+        for (resource, fs) in [(Word::Root, &stats.rootfs), (Word::Logs, &stats.logs)] {
             if fs.is_some() {
-                let set = writer.set("resource_id", resource);
+                let label = (writer.word(Word::ResourceId), writer.word(resource));
+                let set = writer.set_of(label);
                 writer.fs(names::FILESYSTEM, set, fs.as_ref());
             }
         }

@@ -1,12 +1,14 @@
 //! Points: from a block of the wire to rows of the batch. It knows metrics and times, not labels.
 
-use hashbrown::HashMap;
+use std::hash::Hash;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::batch::{Batch, BatchBuilder, Descriptor, Kind, NamedBy, Origin, TypeConflict, TypeRegistry, UNKNOWN_AT};
 use crate::kube::{NodeFacts, Resources};
 
 use super::super::failure::ScrapeFailure;
-use super::super::names::{self, Fact, FsFacts, PsiFacts};
+use super::super::names::{self, Amounts, Fact, FsFacts, PsiFacts};
 use super::super::number::{Field, Nanos};
 use super::super::summary::{
     AcceleratorStats, CpuStats, FsStats, IoStats, MemoryStats, NetworkStats, Psi, PsiData, SwapStats, UserMetric,
@@ -25,6 +27,40 @@ const RESOURCES: usize = 64;
 /// Longest name of a workload's metric, bytes: sinks repeat it for every point.
 const NAME_BYTES: usize = 1 << 10;
 
+macro_rules! words {
+    ($($word:ident = $text:literal,)+) => {
+        /// Strings that stand on nearly every entity.
+        #[derive(Debug, Clone, Copy)]
+        pub(super) enum Word { $($word),+ }
+
+        const WORDS: &[&str] = &[$($text),+];
+    };
+}
+
+words! {
+    NamespaceName = "namespace_name",
+    NamespaceId = "namespace_id",
+    PodName = "pod_name",
+    PodId = "pod_id",
+    ContainerName = "container_name",
+    ResourceId = "resource_id",
+    Interface = "interface",
+    Root = "/",
+    Logs = "logs",
+    Origin = "__origin",
+    Both = "both",
+    Kubelet = "kubelet",
+    Api = "api",
+    Image = "__image",
+    Init = "__init",
+    Phase = "__phase",
+    OwnerKind = "__owner_kind",
+    OwnerName = "__owner_name",
+}
+
+/// What a point takes in an answer, about.
+const BYTES_A_POINT: usize = 40;
+
 /// Writes the points of the entity that the builder opened last.
 pub(super) struct Writer<'t> {
     pub builder: BatchBuilder,
@@ -32,6 +68,9 @@ pub(super) struct Writer<'t> {
     bounds: DecodeBounds,
     types: &'t TypeRegistry,
     rows: [u32; names::DESCRIPTORS.len()],
+    words: [Option<u32>; WORDS.len()],
+    /// Rows of the common resources, by prefix and resource.
+    amounts: [[Option<u32>; names::COMMON.len()]; 4],
     /// Label sets by the symbols of one name and value.
     sets: HashMap<(u32, u32), u32>,
     scratch: String,
@@ -40,13 +79,24 @@ pub(super) struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    pub(super) fn new(node: &NodeFacts, base: i64, bounds: &DecodeBounds, types: &'t TypeRegistry) -> Self {
+    /// `body_bytes` says how large the batch may become.
+    pub(super) fn new(
+        node: &NodeFacts,
+        base: i64,
+        body_bytes: usize,
+        bounds: &DecodeBounds,
+        types: &'t TypeRegistry,
+    ) -> Self {
+        let mut builder = BatchBuilder::new(Origin::Node(node.name.to_string()), base);
+        builder.reserve((body_bytes / BYTES_A_POINT).min(bounds.points));
         Self {
-            builder: BatchBuilder::new(Origin::Node(node.name.to_string()), base),
+            builder,
             counts: DecodeCounts::default(),
             bounds: *bounds,
             types,
             rows: [UNUSED; names::DESCRIPTORS.len()],
+            words: [None; WORDS.len()],
+            amounts: Default::default(),
             sets: HashMap::new(),
             scratch: String::new(),
             others: 0,
@@ -90,19 +140,24 @@ impl<'t> Writer<'t> {
     }
 
     fn row(&mut self, fact: Fact) -> Option<u32> {
-        let row = &mut self.rows[fact as usize];
-        if *row == UNUSED {
-            let descriptor = names::DESCRIPTORS[fact as usize];
-            *row = match self.types.check(descriptor.name, descriptor.value, NamedBy::Host) {
-                Ok(()) => self.builder.metric(descriptor),
-                Err(_) => REFUSED,
-            };
+        match self.rows[fact as usize] {
+            UNUSED => self.new_row(fact),
+            REFUSED => {
+                self.counts.type_conflicts += 1;
+                None
+            }
+            row => Some(row),
         }
-        if *row == REFUSED {
-            self.counts.type_conflicts += 1;
-            return None;
-        }
-        Some(*row)
+    }
+
+    #[cold]
+    fn new_row(&mut self, fact: Fact) -> Option<u32> {
+        let descriptor = names::DESCRIPTORS[fact as usize];
+        self.rows[fact as usize] = match self.types.check(descriptor.name, descriptor.value, NamedBy::Host) {
+            Ok(()) => self.builder.metric(descriptor),
+            Err(_) => REFUSED,
+        };
+        self.row(fact)
     }
 
     /// A metric that is not in the table. One that there is no room for is left out by itself.
@@ -164,7 +219,7 @@ impl<'t> Writer<'t> {
         let at = self.at(cpu.time);
         self.int(Fact::CpuUsage, 0, at, cpu.usage);
         self.int(Fact::CpuUsageNanocores, 0, at, cpu.usage_nanocores);
-        self.psi(names::PSI_CPU, at, cpu.psi.as_ref());
+        self.psi(names::PSI_CPU, at, cpu.psi.as_deref());
     }
 
     pub(super) fn memory(&mut self, memory: Option<&MemoryStats>) {
@@ -176,13 +231,13 @@ impl<'t> Writer<'t> {
         self.int(Fact::MemoryAvailable, 0, at, memory.available);
         self.int(Fact::MemoryPageFaults, 0, at, memory.page_faults);
         self.int(Fact::MemoryMajorPageFaults, 0, at, memory.major_page_faults);
-        self.psi(names::PSI_MEMORY, at, memory.psi.as_ref());
+        self.psi(names::PSI_MEMORY, at, memory.psi.as_deref());
     }
 
     pub(super) fn io(&mut self, io: Option<&IoStats>) {
         let Some(io) = io else { return };
         let at = self.at(io.time);
-        self.psi(names::PSI_IO, at, io.psi.as_ref());
+        self.psi(names::PSI_IO, at, io.psi.as_deref());
     }
 
     fn psi(&mut self, [some, full]: [PsiFacts; 2], at: i32, psi: Option<&Psi>) {
@@ -216,7 +271,8 @@ impl<'t> Writer<'t> {
         self.int(Fact::NetworkTxErrors, 0, at, network.tx_errors);
         let mut seen = Seen::default();
         for interface in network.interfaces.iter() {
-            let set = self.set("interface", &interface.name);
+            let label = (self.word(Word::Interface), self.builder.symbol(&interface.name));
+            let set = self.set_of(label);
             if seen.again(set, network.interfaces.len()) {
                 self.counts.duplicates += 1;
                 continue;
@@ -288,28 +344,45 @@ impl<'t> Writer<'t> {
     }
 
     /// Amounts of resources at the API server, which have no time of measurement.
-    pub(super) fn resources(&mut self, prefix: &str, resources: &Resources) {
+    pub(super) fn resources(&mut self, amounts: Amounts, resources: &Resources) {
         let mut room = RESOURCES;
         for (name, amount) in resources {
-            let by = if names::is_common(name) { NamedBy::Host } else { NamedBy::Object };
-            if by == NamedBy::Object {
-                if room == 0 {
+            let row = match names::common(name) {
+                Some(common) => self.amount_row(amounts, common),
+                None if room == 0 => {
                     self.counts.names_left_out += 1;
-                    continue;
+                    None
                 }
-                room -= 1;
-            }
-            let descriptor = Descriptor::gauge("", names::resource_unit(name));
-            if let Some(row) = self.other_row(prefix, name, by, descriptor) {
+                None => {
+                    room -= 1;
+                    let descriptor = Descriptor::gauge("", names::resource_unit(name));
+                    self.other_row(amounts.prefix(), name, NamedBy::Object, descriptor)
+                }
+            };
+            if let Some(row) = row {
                 self.builder.point(row, 0, UNKNOWN_AT, amount.cast_unsigned());
             }
         }
     }
 
-    /// The label set of one name and value.
-    pub(super) fn set(&mut self, name: &str, value: &str) -> u32 {
-        let label = (self.builder.symbol(name), self.builder.symbol(value));
-        self.set_of(label)
+    /// The row of a resource that every cluster has.
+    fn amount_row(&mut self, amounts: Amounts, common: usize) -> Option<u32> {
+        let known = self.amounts[amounts as usize][common];
+        known.or_else(|| {
+            let name = names::COMMON[common];
+            let descriptor = Descriptor::gauge("", names::resource_unit(name));
+            let row = self.other_row(amounts.prefix(), name, NamedBy::Host, descriptor);
+            self.amounts[amounts as usize][common] = row;
+            row
+        })
+    }
+
+    /// The symbol of a frequent string.
+    pub(super) fn word(&mut self, word: Word) -> u32 {
+        match self.words[word as usize] {
+            Some(symbol) => symbol,
+            None => *self.words[word as usize].insert(self.builder.symbol(WORDS[word as usize])),
+        }
     }
 
     /// The label set of one label by its symbols.
@@ -327,23 +400,29 @@ impl<'t> Writer<'t> {
     }
 }
 
-/// Label sets that one block has used already. Most blocks have fewer than a dozen, and a scan of
-/// those costs less than a hash.
-#[derive(Default)]
-pub(super) struct Seen {
-    few: Vec<u32>,
-    many: HashMap<u32, ()>,
+/// What one block has had already. Most have fewer than a dozen, and a scan of those costs less than
+/// a hash.
+#[derive(Debug)]
+pub(super) struct Seen<T> {
+    few: Vec<T>,
+    many: HashSet<T>,
 }
 
-impl Seen {
-    /// Whether `set` was asked before; `of` is how many will be asked at most.
-    pub(super) fn again(&mut self, set: u32, of: usize) -> bool {
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { few: Vec::new(), many: HashSet::new() }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Seen<T> {
+    /// Whether `item` was asked before; `of` is how many will be asked at most, always the same.
+    pub(super) fn again(&mut self, item: T, of: usize) -> bool {
         if of > 32 {
-            return self.many.insert(set, ()).is_some();
+            return !self.many.insert(item);
         }
-        let again = self.few.contains(&set);
+        let again = self.few.contains(&item);
         if !again {
-            self.few.push(set);
+            self.few.push(item);
         }
         again
     }
