@@ -327,8 +327,5 @@ pub(super) fn rule(args: RuleArgs) -> ExitCode {
         RuleVerb::Record(args) => record::record(&args, &console),
         RuleVerb::Replay(args) => replay::replay(&args, &console),
     };
-    match done {
-        Ok(code) => code,
-        Err(fail) => console.fail(&fail),
-    }
+    console.end(done)
 }
