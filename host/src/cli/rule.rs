@@ -50,7 +50,8 @@ Examples:
 Kinds:
   filter      drops containers below a floor
   relabel     copies pod labels to series labels
-  aggregate   adds a metric up by labels, once a cycle";
+  aggregate   adds a metric up by labels, once a cycle
+In C there is filter.";
 
 const BUILD: &str = "\
 Examples:
