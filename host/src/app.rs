@@ -17,6 +17,7 @@ use crate::batch::TypeRegistry;
 use crate::config::{Config, SinkConfig};
 use crate::http;
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
+use crate::recordings::Recordings;
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
@@ -104,7 +105,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
-    let server = tokio::spawn(http::serve(listener, board.clone()));
+    let recordings = Arc::new(Recordings::default());
+    let server = tokio::spawn(http::serve(listener, board.clone(), recordings.clone()));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),
@@ -113,7 +115,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let inventory = Arc::new(Inventory::start(connected.client, facts));
     board.watch(inventory.clone());
 
-    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), options.live.is_some())
+    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), recordings, options.live.is_some())
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     let cycles = Cycles::new(Parts {
         inventory,

@@ -11,10 +11,12 @@ pub mod columns;
 pub mod edit;
 pub mod merge;
 pub mod registry;
+pub mod rows;
 mod strings;
 pub mod symbols;
 pub mod types;
 pub mod view;
+pub mod wire;
 
 pub use apply::{EditStats, apply};
 pub use bounds::{BatchBounds, EditBounds};

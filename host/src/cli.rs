@@ -19,6 +19,7 @@ use crate::config::{self, Config, Inputs, Loaded, Outside};
 
 mod check;
 mod convert;
+mod rule;
 pub mod run;
 
 /// What `sysexits.h` calls EX_CONFIG: starting again will not help.
@@ -39,6 +40,8 @@ Examples:
       what is wrong with it, all at once (exit code 78), or what it means
   millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
       Heapster's flags as a file
+  millrace rule new drop-idle
+      a rule of your own; `millrace rule --help` says more
 
 Heapster's flags (`_` and `-` are alike, one dash will do):
   --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
@@ -72,6 +75,8 @@ enum Verb {
     /// Print the TOML that the flags mean
     #[command(after_help = EXAMPLES)]
     Convert(ConfigArgs),
+    /// Write rules: make, build, test, measure, record and replay them
+    Rule(rule::RuleArgs),
 }
 
 /// What says how to run; the same for every verb.
@@ -119,12 +124,16 @@ enum LogFormat {
 pub fn main() -> ExitCode {
     let (verb, given) = match parse(std::env::args_os()) {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error),
+        Err(error) => {
+            let is_rule = std::env::args_os().nth(1).is_some_and(|verb| verb == "rule");
+            return usage(&error, if is_rule { rule::EXIT_INPUT } else { EXIT_CONFIG });
+        }
     };
     match verb {
         Verb::Check(args) => check::check(&args.inputs(given), &Outside::real()),
         Verb::Convert(args) => convert::convert(&args.inputs(given)),
         Verb::Run(args) => start(args, given),
+        Verb::Rule(args) => rule::rule(args),
     }
 }
 
@@ -172,6 +181,12 @@ fn start_logging(format: LogFormat, screen: Option<Screen>) {
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>), clap::Error> {
     let mut args = args.into_iter();
     let name = args.next().unwrap_or_else(|| OsString::from("millrace"));
+    let mut args: Vec<OsString> = args.collect();
+    // Heapster knew nothing of rules: there all arguments are ours.
+    if args.first().is_some_and(|verb| verb == "rule") {
+        args.insert(0, name);
+        return Cli::try_parse_from(args).map(|cli| (cli.verb, Vec::new()));
+    }
     let (given, mut rest) = flags::split(args);
     let first = rest.first().map(OsString::as_os_str);
     let asks = ["-h", "--help", "-V", "--version"].iter().any(|word| first == Some(OsStr::new(word)));
@@ -184,17 +199,19 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
 }
 
 /// Prints help and version, or what is wrong with the arguments.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, code: u8) -> ExitCode {
     // The output may be closed; there is nobody to tell then.
     let _ = error.print();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ExitCode::SUCCESS;
     }
     let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if let (ErrorKind::UnknownArgument, Some(near)) = (error.kind(), flags::suggestion(&wrong)) {
+    if code == EXIT_CONFIG
+        && let (ErrorKind::UnknownArgument, Some(near)) = (error.kind(), flags::suggestion(&wrong))
+    {
         print_error(&format!("Heapster had a flag --{near}"));
     }
-    ExitCode::from(EXIT_CONFIG)
+    ExitCode::from(code)
 }
 
 impl ConfigArgs {

@@ -8,6 +8,7 @@ mod metrics;
 mod ops;
 mod places;
 mod process;
+mod record;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,12 +23,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
+use crate::recordings::Recordings;
 use crate::status::Board;
 use crate::throttle::Throttle;
 use places::{Place, Places};
+use record::Recorded;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -62,8 +65,8 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Answers until the task is aborted, which ends all connections.
-pub async fn serve(listener: TcpListener, board: Arc<Board>) {
-    accept(listener, router(board), LIMITS).await;
+pub async fn serve(listener: TcpListener, board: Arc<Board>, recordings: Arc<Recordings>) {
+    accept(listener, router(board, recordings), LIMITS).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
@@ -98,8 +101,10 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits) {
 /// One connection, to its end. What goes wrong on it is the client's business.
 async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Place) {
     let router = TowerToHyperService::new(router);
-    let answer = service_fn(move |request| {
-        place.use_now();
+    let theirs = place.clone();
+    let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        theirs.use_now();
+        request.extensions_mut().insert(theirs.clone());
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -109,11 +114,14 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     let mut connection = pin!(connection);
     if timeout(limits.life, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(limits.last_answer, connection).await;
+        let last = Instant::now() + limits.last_answer;
+        let last = place.held().map_or(last, |held| last.max(held.into()));
+        let _ = timeout_at(last, connection).await;
     }
 }
 
-fn router(board: Arc<Board>) -> Router {
+fn router(board: Arc<Board>, recordings: Arc<Recordings>) -> Router {
+    let recorded = Recorded { recordings, resolution: board.resolution() };
     Router::new()
         .route("/", get(ops::index))
         .route("/api/v1/status", get(ops::status))
@@ -122,6 +130,7 @@ fn router(board: Arc<Board>) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
         .with_state(board)
+        .merge(Router::new().route("/api/v1/record", get(record::record)).with_state(recorded))
 }
 
 #[cfg(test)]
@@ -244,6 +253,23 @@ mod tests {
         let mut reads_nothing = TcpStream::connect(address).await.unwrap();
         reads_nothing.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         sleep_until_closed(&mut reads_nothing).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_said_so_outlives_the_connection_s_time() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = async |place: axum::Extension<Place>| {
+            place.hold_until(std::time::Instant::now() + Duration::from_secs(60));
+            sleep(Duration::from_millis(300)).await;
+            "ok"
+        };
+        let life = Duration::from_millis(50);
+        let limits = Limits { life, last_answer: life, ..limits() };
+        let mut task = JoinSet::new();
+        task.spawn(accept(listener, Router::new().route("/", get(slow)), limits));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(timeout(Duration::from_secs(20), answered(&mut stream)).await.unwrap());
     }
 
     /// Sends requests that nobody reads until the server has gone away.

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod kube;
 pub mod scrape;
 
+pub mod recordings;
 pub mod rules;
 pub mod sinks;
 

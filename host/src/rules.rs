@@ -5,10 +5,13 @@
 //! costs no more than its own effect on one batch. What an edit may say is checked by
 //! [`crate::batch::apply`], not here; where batches come from and go to is `app`'s.
 
+pub mod anatomy;
 mod bindings;
+pub mod case;
 pub mod chain;
 mod clock;
 pub mod component;
+pub mod desk;
 pub mod directory;
 pub mod engine;
 pub mod fault;
@@ -20,8 +23,11 @@ pub mod manifest;
 pub mod rule;
 pub mod stats;
 
+pub use anatomy::Anatomy;
+pub use case::Case;
 pub use chain::Chain;
 pub use component::{CompiledRule, Digest, LoadError};
+pub use desk::Desk;
 pub use directory::{RuleFile, RuleSet, RuleSources};
 pub use engine::RuleEngine;
 pub use fault::{Call, Fault, FaultKind};

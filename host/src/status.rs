@@ -217,6 +217,12 @@ impl Board {
         }
     }
 
+    /// Between two cycles.
+    #[must_use]
+    pub fn resolution(&self) -> Duration {
+        self.resolution
+    }
+
     /// Shows the watches of this inventory from now on.
     pub fn watch(&self, inventory: Arc<Inventory>) {
         let _ = self.inventory.set(inventory);

@@ -14,6 +14,7 @@ use tracing::error;
 
 use super::top::Top;
 use crate::batch::{Batch, Cycle, Level, strip_private};
+use crate::recordings::Recordings;
 use crate::rules::{Chain, RuleStatus};
 use crate::sinks::{Published, SinkHandle};
 
@@ -164,8 +165,14 @@ impl ChainThread {
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn start(chain: Chain, sinks: Arc<[SinkHandle]>, show_top: bool) -> std::io::Result<(Feeder, ChainThread)> {
-    let mut pipeline = Pipeline { chain, sinks, show_top, report: CycleReport::default(), top: Top::default() };
+pub fn start(
+    chain: Chain,
+    sinks: Arc<[SinkHandle]>,
+    recordings: Arc<Recordings>,
+    show_top: bool,
+) -> std::io::Result<(Feeder, ChainThread)> {
+    let mut pipeline =
+        Pipeline { chain, sinks, recordings, show_top, report: CycleReport::default(), top: Top::default() };
     start_with(move |job| pipeline.job(job))
 }
 
@@ -184,6 +191,7 @@ fn start_with(work: impl FnMut(Job) + Send + 'static) -> std::io::Result<(Feeder
 struct Pipeline {
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
+    recordings: Arc<Recordings>,
     show_top: bool,
     report: CycleReport,
     top: Top,
@@ -201,6 +209,7 @@ impl Pipeline {
     }
 
     fn batch(&mut self, cycle: Cycle, batch: Batch) {
+        self.recordings.batch(&cycle, &batch);
         let start = Instant::now();
         let chain = &mut self.chain;
         // A rule can't panic the host; a defect of ours costs the batch, not the process.
@@ -218,6 +227,7 @@ impl Pipeline {
     }
 
     fn finish(&mut self, cycle: Cycle) -> CycleReport {
+        self.recordings.end(&cycle);
         let start = Instant::now();
         let (chain, mut totals) = (&mut self.chain, Vec::new());
         let done = catch_unwind(AssertUnwindSafe(|| chain.finish(&cycle, &mut |batch| totals.push(batch))));

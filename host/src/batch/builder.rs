@@ -105,6 +105,12 @@ impl BatchBuilder {
         self.metric_of_symbol.get(symbol as usize).copied().filter(|&row| row != u32::MAX)
     }
 
+    /// How the values of the metric in `row` are read.
+    #[must_use]
+    pub fn value_type(&self, row: u32) -> ValueType {
+        self.batch.metrics.value_type(row)
+    }
+
     /// A new label set of these symbols. Equal sets may be added twice; sets are compared by content.
     pub fn label_set(&mut self, labels: &[(u32, u32)]) -> u32 {
         if labels.is_empty() {

@@ -10,7 +10,7 @@ use crate::status::Board;
 
 /// What there is to see.
 pub(super) async fn index() -> &'static str {
-    "Millrace\n\n/api/v1/status  last cycle, nodes, rules, sinks (JSON)\n/metrics        the same as Prometheus counters\n/healthz /livez /readyz\n"
+    "Millrace\n\n/api/v1/status  last cycle, nodes, rules, sinks (JSON)\n/metrics        the same as Prometheus counters\n/api/v1/record  batches of the next cycle, for `millrace rule record`\n/healthz /livez /readyz\n"
 }
 
 /// Everything, as JSON.

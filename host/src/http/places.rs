@@ -6,29 +6,50 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::task::{AbortHandle, Id};
 
 /// When a connection last brought a whole request's head, or was opened.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Arc<Mutex<Instant>>);
+pub(super) struct Place(Arc<Mutex<Times>>);
+
+#[derive(Debug)]
+struct Times {
+    used: Instant,
+    /// An answer may go on until then.
+    held: Option<Instant>,
+}
 
 impl Default for Place {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new(Times { used: Instant::now(), held: None })))
     }
 }
 
 impl Place {
     /// A request's head has come.
     pub(super) fn use_now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.times().used = Instant::now();
+    }
+
+    /// The answer that begins takes longer than others do.
+    pub(super) fn hold_until(&self, until: Instant) {
+        self.times().held = Some(until);
+    }
+
+    /// Until when an answer may go on, if it was said.
+    pub(super) fn held(&self) -> Option<Instant> {
+        self.times().held
     }
 
     fn used(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.times().used
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

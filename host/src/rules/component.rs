@@ -119,6 +119,8 @@ impl fmt::Debug for Digest {
 pub struct CompiledRule {
     pub(super) pre: MillraceRulePre<HostState>,
     pub(super) clock: Arc<Clock>,
+    /// Whether its engine counts instructions.
+    pub(super) counts: bool,
     digest: Digest,
     compile_time: Duration,
 }
@@ -166,7 +168,14 @@ impl RuleEngine {
                 self.compile(&component)?
             }
         };
-        Ok(CompiledRule { pre, clock: self.clock(), digest: Digest::of(bytes), compile_time: started.elapsed() })
+        let counts = self.counts();
+        Ok(CompiledRule {
+            pre,
+            clock: self.clock(),
+            counts,
+            digest: Digest::of(bytes),
+            compile_time: started.elapsed(),
+        })
     }
 
     fn compile(&self, component: &[u8]) -> Result<MillraceRulePre<HostState>, LoadError> {
@@ -181,7 +190,11 @@ impl RuleEngine {
     }
 }
 
-fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+/// Makes a component of a core module that carries its world.
+///
+/// # Errors
+/// [`LoadError::NotWrapped`].
+pub(crate) fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     guarded(|| wit_component::ComponentEncoder::default().module(module)?.validate(true).encode())
         .map_err(LoadError::NotWrapped)?
         .map_err(|error| LoadError::NotWrapped(tame(&format!("{error:#}"), 1000)))

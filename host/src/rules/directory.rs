@@ -66,7 +66,7 @@ impl RuleSources {
     /// Every [`Problem`] found.
     pub fn read(&self, executable: &Path) -> Result<RuleSet, Vec<Problem>> {
         let mut reading = Reading::default();
-        let places = self.bundled_places(executable);
+        let places = bundled_places(self.bundled.as_deref(), executable);
         let bundled = places.iter().find(|place| place.is_dir());
         for dir in bundled.into_iter().chain(&self.dirs) {
             reading.directory(dir);
@@ -80,15 +80,18 @@ impl RuleSources {
         }
         reading.set(&self.heapster)
     }
+}
 
-    fn bundled_places(&self, executable: &Path) -> Vec<PathBuf> {
-        if let Some(dir) = &self.bundled {
-            return vec![dir.clone()];
-        }
-        let folder = executable.parent().unwrap_or(Path::new("."));
-        let above = folder.parent().unwrap_or(Path::new(".."));
-        vec![above.join("rules"), above.join("share/millrace/rules")]
+/// Where the bundled rules are looked for: the directory that the user names, or from where this
+/// program lies.
+#[must_use]
+pub fn bundled_places(named: Option<&Path>, executable: &Path) -> Vec<PathBuf> {
+    if let Some(dir) = named {
+        return vec![dir.to_owned()];
     }
+    let folder = executable.parent().unwrap_or(Path::new("."));
+    let above = folder.parent().unwrap_or(Path::new(".."));
+    vec![above.join("rules"), above.join("share/millrace/rules")]
 }
 
 /// One file name of the chain, as the directories read so far say.

@@ -17,6 +17,7 @@ pub struct RuleEngine {
     engine: Engine,
     linker: Linker<HostState>,
     clock: Arc<Clock>,
+    counts: bool,
 }
 
 /// The engine could not be made: the machine lacks what wasmtime needs.
@@ -30,12 +31,27 @@ impl RuleEngine {
     /// # Errors
     /// [`EngineError`] if the machine is not supported or no thread can be had.
     pub fn new() -> Result<Self, EngineError> {
+        Self::with(config(), false)
+    }
+
+    /// An engine that counts instructions: the same figure at every run, on every machine. Slower;
+    /// times measured with it mean nothing.
+    ///
+    /// # Errors
+    /// As [`RuleEngine::new`].
+    pub fn counting() -> Result<Self, EngineError> {
+        let mut config = config();
+        config.consume_fuel(true);
+        Self::with(config, true)
+    }
+
+    fn with(config: Config, counts: bool) -> Result<Self, EngineError> {
         let refused = |error: wasmtime::Error| EngineError(format!("{error:#}"));
-        let engine = Engine::new(&config()).map_err(refused)?;
+        let engine = Engine::new(&config).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         let clock = Clock::start(&engine).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { engine, linker, clock })
+        Ok(Self { engine, linker, clock, counts })
     }
 
     pub(super) fn wasmtime(&self) -> &Engine {
@@ -44,6 +60,10 @@ impl RuleEngine {
 
     pub(super) fn clock(&self) -> Arc<Clock> {
         Arc::clone(&self.clock)
+    }
+
+    pub(super) fn counts(&self) -> bool {
+        self.counts
     }
 
     pub(super) fn linker(&self) -> &Linker<HostState> {

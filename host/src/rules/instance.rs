@@ -46,7 +46,11 @@ pub struct Instance {
     bindings: MillraceRule,
     limits: Limits,
     clock: Arc<Clock>,
+    counts: bool,
 }
+
+/// Fuel of each call where instructions are counted: time limits end it, not this.
+const FUEL: u64 = u64::MAX;
 
 impl Instance {
     /// A fresh instance of `rule`. `name` stands in its log lines.
@@ -65,12 +69,13 @@ impl Instance {
         store.set_hostcall_fuel(SMALL_ANSWER_BYTES);
         store.set_epoch_deadline(ticks(limits.finish));
         store.data_mut().begin_call();
+        refuel(&mut store, rule.counts);
         let running = rule.clock.call();
         let started = rule.pre.instantiate(&mut store);
         drop(running);
         store.data_mut().end_call();
         match started {
-            Ok(bindings) => Ok(Self { store, bindings, limits, clock: Arc::clone(&rule.clock) }),
+            Ok(bindings) => Ok(Self { store, bindings, limits, clock: Arc::clone(&rule.clock), counts: rule.counts }),
             Err(error) => {
                 let said = store.data().said();
                 Err(Fault::of_call(&error, Call::Start, limits.finish, said))
@@ -134,6 +139,11 @@ impl Instance {
         Ok((instance, edit_or_refusal(answer)?))
     }
 
+    /// Wasm instructions of the last call; 0 where the engine does not count them.
+    pub(super) fn instructions(&self) -> u64 {
+        self.store.get_fuel().map_or(0, |left| FUEL - left)
+    }
+
     /// One call, under its limits. `most` bounds the bytes of its answer.
     fn call<T>(
         mut self,
@@ -145,6 +155,7 @@ impl Instance {
         self.store.data_mut().begin_call();
         self.store.set_hostcall_fuel(most);
         self.store.set_epoch_deadline(ticks(limit));
+        refuel(&mut self.store, self.counts);
         let running = self.clock.call();
         let answer = work(self.bindings.millrace_rule_rule(), &mut self.store);
         drop(running);
@@ -156,6 +167,13 @@ impl Instance {
                 Err(Fault::of_call(&error, call, limit, said))
             }
         }
+    }
+}
+
+fn refuel(store: &mut Store<HostState>, counts: bool) {
+    if counts {
+        // Fails only where the engine does not count.
+        let _ = store.set_fuel(FUEL);
     }
 }
 

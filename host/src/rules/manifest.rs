@@ -84,13 +84,13 @@ struct RawLimits {
 
 impl RawManifest {
     fn check(self, mut manifest: Manifest) -> Result<Manifest, Vec<String>> {
-        let mut problems = Vec::new();
-        for (key, value) in self.settings {
-            match json(&format!("settings.{key}"), value) {
-                Ok(value) => drop(manifest.settings.insert(key, value)),
-                Err(problem) => problems.push(problem),
+        let mut problems = match settings_json(self.settings) {
+            Ok(settings) => {
+                manifest.settings.extend(settings);
+                Vec::new()
             }
-        }
+            Err(problems) => problems,
+        };
         let limits = &mut manifest.limits;
         for checked in [
             memory(self.limits.memory.as_deref()).map(|it| set(&mut limits.memory_bytes, it)),
@@ -103,6 +103,18 @@ impl RawManifest {
         manifest.on_error = self.on_error.unwrap_or(manifest.on_error);
         if problems.is_empty() { Ok(manifest) } else { Err(problems) }
     }
+}
+
+/// The `[settings]` of a TOML file as JSON, or what is wrong with each key.
+pub(super) fn settings_json(settings: toml::Table) -> Result<Map<String, Value>, Vec<String>> {
+    let (mut read, mut problems) = (Map::new(), Vec::new());
+    for (key, value) in settings {
+        match json(&format!("settings.{key}"), value) {
+            Ok(value) => drop(read.insert(key, value)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(problems) }
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

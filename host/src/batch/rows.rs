@@ -1,0 +1,193 @@
+//! Batches as rows of text, for people: `level {label=value,…} metric{label=value} = value`.
+//!
+//! The same form as the SDK's test harness prints. A name or value that holds a space or one of
+//! `,{}="@` stands in quotes, as a JSON string. Two things may follow where somebody asks for
+//! them: a start time as a label `@started=2026-01-01T00:00:00Z`, and ` @ -500ms`, when the point
+//! was measured relative to the cycle's time. No I/O.
+
+mod parse;
+
+use std::fmt::Write as _;
+
+use super::columns::Batch;
+use super::types::Level;
+use super::view::Value;
+
+pub use parse::{Descriptors, OwnedDescriptor, RowError, build, parse};
+
+/// One point with all that is said of it. Labels are sorted by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Of the entity.
+    pub level: Level,
+    /// Of the entity.
+    pub labels: Vec<(String, String)>,
+    /// Of the entity, ns since the epoch; `None` where nothing is said or known.
+    pub started_at: Option<i64>,
+    /// The point; `None` for an entity without one.
+    pub point: Option<RowPoint>,
+}
+
+/// A row's point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowPoint {
+    /// The metric's name.
+    pub metric: String,
+    /// The point's own labels, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// Its value.
+    pub value: Value,
+    /// When it was measured, ms relative to the cycle's time; `None` where nothing is said or known.
+    pub at_ms: Option<i64>,
+}
+
+/// What a row says beside the value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// Start times.
+    pub started: bool,
+    /// Times of measurement.
+    pub at: bool,
+}
+
+/// The word of a level.
+#[must_use]
+pub fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Cluster => "cluster",
+        Level::Node => "node",
+        Level::Namespace => "namespace",
+        Level::Pod => "pod",
+        Level::Container => "container",
+        Level::SystemContainer => "system-container",
+        Level::Other => "other",
+    }
+}
+
+/// The rows of a batch in its order; `time` is the cycle's, ns since the epoch. Entities without
+/// points have none.
+#[must_use]
+pub fn rows(batch: &Batch, time: i64) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(batch.points.len());
+    for entity in batch.iter() {
+        let labels = sorted(entity.labels());
+        for point in entity.points() {
+            let at_ms = point.measured_at().map(|at| at.saturating_sub(time).div_euclid(1_000_000));
+            rows.push(Row {
+                level: entity.level(),
+                labels: labels.clone(),
+                started_at: Some(entity.started_at()).filter(|&at| at != 0),
+                point: Some(RowPoint {
+                    metric: point.metric().to_owned(),
+                    labels: sorted(point.labels()),
+                    value: point.value(),
+                    at_ms,
+                }),
+            });
+        }
+    }
+    rows
+}
+
+fn sorted<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+    let mut labels: Vec<_> = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    labels.sort_unstable();
+    labels
+}
+
+impl Row {
+    /// Whether `got` is what this row wants: times count only where this row names them.
+    #[must_use]
+    pub fn wants(&self, got: &Self) -> bool {
+        let time = |wanted: Option<i64>, got: Option<i64>| wanted.is_none() || wanted == got;
+        let point = match (&self.point, &got.point) {
+            (Some(wanted), Some(got)) => {
+                wanted.metric == got.metric
+                    && wanted.labels == got.labels
+                    && wanted.value == got.value
+                    && time(wanted.at_ms, got.at_ms)
+            }
+            (wanted, got) => wanted.is_none() && got.is_none(),
+        };
+        point && self.level == got.level && self.labels == got.labels && time(self.started_at, got.started_at)
+    }
+
+    /// The row without its value and times: what says which series it is.
+    #[must_use]
+    pub fn series(&self) -> String {
+        let mut out = self.head(Detail::default());
+        if let Some(point) = &self.point {
+            out.push(' ');
+            point.write_name(&mut out);
+        }
+        out
+    }
+
+    /// The row as text.
+    #[must_use]
+    pub fn text(&self, detail: Detail) -> String {
+        let mut out = self.head(detail);
+        if let Some(point) = &self.point {
+            out.push(' ');
+            point.write_name(&mut out);
+            // Writing to a string can't fail.
+            let _ = match point.value {
+                Value::Int(value) => write!(out, " = {value}"),
+                Value::Float(value) => write!(out, " = {value:?}"),
+            };
+            if let (true, Some(at)) = (detail.at, point.at_ms) {
+                let _ = write!(out, " @ {at}ms");
+            }
+        }
+        out
+    }
+
+    fn head(&self, detail: Detail) -> String {
+        let mut out = format!("{} {{", level_word(self.level));
+        let mut first = true;
+        if let (true, Some(started)) = (detail.started, self.started_at) {
+            let _ = write!(out, "@started={}", rfc3339(started));
+            first = false;
+        }
+        write_labels(&mut out, &self.labels, first);
+        out.push('}');
+        out
+    }
+}
+
+impl RowPoint {
+    fn write_name(&self, out: &mut String) {
+        write_text(out, &self.metric);
+        if !self.labels.is_empty() {
+            out.push('{');
+            write_labels(out, &self.labels, true);
+            out.push('}');
+        }
+    }
+}
+
+fn write_labels(out: &mut String, labels: &[(String, String)], mut first: bool) {
+    for (name, value) in labels {
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+        write_text(out, name);
+        out.push('=');
+        write_text(out, value);
+    }
+}
+
+/// As it is, or quoted where it would be read as something else.
+fn write_text(out: &mut String, text: &str) {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !",{}=\"@".contains(c);
+    if text.chars().all(plain) {
+        out.push_str(text);
+    } else {
+        // A string always has a JSON form.
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+fn rfc3339(ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| ns.to_string(), |time| time.to_string())
+}
