@@ -47,4 +47,14 @@ if [ "${1:-all}" = all ] && ! command -v valgrind >/dev/null; then
         say "WARNING: there is no valgrind, and this user can't install it; \`make guard\` will fail"
     fi
 fi
+if [ "${1:-all}" = all ] && ! { command -v clang && command -v wasm-ld; } >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "Installing clang and lld by apt (220 MB on disk); the tests build a rule in C with them"
+        apt-cache show clang >/dev/null 2>&1 || apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends clang lld >/dev/null ||
+            say "WARNING: clang and lld could not be installed; the tests of rules in C will be skipped"
+    else
+        say "WARNING: there is no clang with wasm-ld, and this user can't install it; the tests of rules in C will be skipped"
+    fi
+fi
 say "Everything that is needed is installed"

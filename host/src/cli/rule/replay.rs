@@ -1,5 +1,7 @@
 //! `millrace rule replay`: what a rule does to batches, row by row or in sum.
 
+mod diff;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -74,11 +76,16 @@ fn run(
     let (mut desk, mut sum) = (subject.desk(&subject.compiled)?, Sum::default());
     let mut show = |cycle: &Cycle, of: &str, before: Option<&Batch>, after: &Batch| {
         if args.rows || args.diff {
-            let listed = list(cycle, before, after, args);
             if args.input.output == Output::Json {
-                lines.push(listed.json(cycle, of));
-            } else {
-                listed.tell(cycle, of, console);
+                lines.push(list(cycle, before, after, args).json(cycle, of));
+                return;
+            }
+            console.line(console.paint(Paint::Bold, format!("# cycle {}, {of}", cycle.number)));
+            let (was, is) = (diff::rows_of(before, cycle.time), diff::rows_of(Some(after), cycle.time));
+            if args.rows {
+                is.iter().for_each(|row| console.line(tamed(&row.text(Detail::default()))));
+            } else if !diff::tell(&was, &is, console) {
+                console.line("  no change");
             }
         }
     };
@@ -142,18 +149,6 @@ fn list(cycle: &Cycle, before: Option<&Batch>, after: &Batch, args: &ReplayArgs)
 }
 
 impl Listed {
-    fn tell(&self, cycle: &Cycle, of: &str, console: &Console) {
-        let same = if self.0.is_empty() { ": no change" } else { "" };
-        console.line(console.paint(Paint::Bold, format!("# cycle {}, {of}{same}", cycle.number)));
-        for (mark, row) in &self.0 {
-            console.line(match mark {
-                '-' => console.paint(Paint::Bad, format!("- {row}")),
-                '+' => console.paint(Paint::Good, format!("+ {row}")),
-                _ => row.clone(),
-            });
-        }
-    }
-
     fn json(&self, cycle: &Cycle, of: &str) -> Value {
         let marked = |wanted: char| self.0.iter().filter(move |(mark, _)| *mark == wanted).map(|(_, row)| row.as_str());
         let mut shown = json!({"cycle": cycle.number, "of": of});

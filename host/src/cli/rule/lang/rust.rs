@@ -62,8 +62,9 @@ impl Language for Rust {
             .arg("--message-format=json-render-diagnostics")
             // The names of functions say what makes a rule large; they are left out afterwards.
             .args(["--config", "profile.release.strip='none'"]);
-        if std::env::var_os("RUSTFLAGS").is_none() && std::env::var_os("CARGO_ENCODED_RUSTFLAGS").is_none() {
-            command.args(["--config", &remapping(dir)]);
+        let own_flags = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"].iter().any(|name| std::env::var_os(name).is_some());
+        if let (false, Some(remapping)) = (own_flags, remapping()) {
+            command.args(["--config", &remapping]);
         }
         let shown = format!("cargo build --release --lib --target {TARGET}");
         let finished = command.stderr(Stdio::inherit()).stdin(Stdio::null()).output();
@@ -88,8 +89,9 @@ impl Language for Rust {
 
 fn sdk_path(path: &str) -> Result<PathBuf, Fail> {
     let given = Path::new(path);
-    let place =
-        [given.to_owned(), given.join("guest-sdk")].into_iter().find(|place| place.join("src/rule.rs").is_file());
+    let place = [given.to_owned(), given.join("guest-sdk")]
+        .into_iter()
+        .find(|place| place.join("wit/rule.wit").is_file() && place.join("Cargo.toml").is_file());
     let place = place.and_then(|place| place.canonicalize().ok());
     place.ok_or_else(|| {
         Fail::input(format!("--sdk `{path}` is neither a version nor the folder `guest-sdk` of a checkout of Millrace"))
@@ -177,16 +179,13 @@ fn artefact(messages: &[u8], manifest: &Path) -> Option<(String, PathBuf)> {
         .last()
 }
 
-/// Keeps this machine's paths out of the rule, and its digest the same wherever it is built.
-fn remapping(dir: &Path) -> String {
+/// Keeps this machine's paths out of the rule, and its digest the same wherever it is built. The
+/// project's own are relative already.
+fn remapping() -> Option<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let pairs = [(home, "/cargo"), (Some(dir), "/rule")];
-    let flags =
-        pairs.into_iter().filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
-    let flags: Vec<toml::Value> = flags.map(toml::Value::from).collect();
-    format!("target.{TARGET}.rustflags={}", toml::Value::from(flags))
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
+    let flags = toml::Value::from(vec![format!("--remap-path-prefix={}=/cargo", home.display())]);
+    Some(format!("target.{TARGET}.rustflags={flags}"))
 }
 
 /// A cargo and the compiler that has the target.
