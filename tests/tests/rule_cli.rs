@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use millrace_tests::fixtures::guests::guest;
-use millrace_tests::fixtures::process::{Outcome, Process, binary, build_folder};
+use millrace_tests::fixtures::process::{self, Outcome, Process, binary, build_folder};
 use millrace_tests::fixtures::router::Setup;
 use millrace_tests::kubesim::Kubesim;
 use serde_json::{Value, json};
@@ -149,6 +149,25 @@ fn a_rule_in_c_passes_the_cases_of_the_one_in_rust() {
     let refused = rule(dir.path(), &["new", "c-sums", "--lang", "c", "--kind", "aggregate"]);
     assert_eq!(refused.code(), Some(2));
     assert!(refused.stderr.contains("there is no aggregate in c"), "{}", refused.stderr);
+}
+
+#[test]
+fn every_shipped_rule_passes_its_cases() {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let mut tested = 0;
+    for entry in fs::read_dir(&scripts).unwrap() {
+        let (name, cases) = (entry.as_ref().unwrap().file_name(), entry.unwrap().path().join("cases"));
+        if !cases.is_dir() {
+            continue;
+        }
+        let name = name.to_string_lossy();
+        let found = [format!("rules/50-{name}.wasm"), format!("rules-examples/{name}.wasm")];
+        let found = found.iter().map(|file| build_folder().parent().unwrap().join(file)).find(|file| file.is_file());
+        let file = found.unwrap_or_else(|| process::rule(format!("rules-examples/{name}.wasm")));
+        good(&scripts, &["test", &file.display().to_string(), "--cases", &cases.display().to_string()]);
+        tested += 1;
+    }
+    assert!(tested >= 6, "{tested}");
 }
 
 /// A rule's file and one case.

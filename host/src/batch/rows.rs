@@ -1,7 +1,8 @@
 //! Batches as rows of text, for people: `level {label=value,…} metric{label=value} = value`.
 //!
-//! The same form as the SDK's test harness prints. A name or value that holds a space or one of
-//! `,{}="@` stands in quotes, as a JSON string. Two things may follow where somebody asks for
+//! The same form as the SDK's test harness prints. A name or value with a comma, a brace, a quote, a
+//! control character or a blank at its end stands in quotes, as a JSON string; and so does a label's
+//! name with `=`. Two things may follow where somebody asks for
 //! them: a start time as a label `@started=2026-01-01T00:00:00Z`, and ` @ -500ms`, when the point
 //! was measured relative to the cycle's time. No I/O.
 
@@ -157,7 +158,11 @@ impl Row {
 
 impl RowPoint {
     fn write_name(&self, out: &mut String) {
-        write_text(out, &self.metric);
+        if self.metric.contains(" = ") {
+            quote(out, &self.metric);
+        } else {
+            write_text(out, &self.metric);
+        }
         if !self.labels.is_empty() {
             out.push('{');
             write_labels(out, &self.labels, true);
@@ -171,21 +176,26 @@ fn write_labels(out: &mut String, labels: &[(String, String)], mut first: bool) 
         if !std::mem::take(&mut first) {
             out.push(',');
         }
-        write_text(out, name);
+        // A name ends at the first `=`, and `@started` is none.
+        if name.contains('=') || name.starts_with('@') {
+            quote(out, name);
+        } else {
+            write_text(out, name);
+        }
         out.push('=');
         write_text(out, value);
     }
 }
 
-/// As it is, or quoted where it would be read as something else.
+/// As it is, or quoted where its end could not be told.
 fn write_text(out: &mut String, text: &str) {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !",{}=\"@".contains(c);
-    if text.chars().all(plain) {
-        out.push_str(text);
-    } else {
-        // A string always has a JSON form.
-        out.push_str(&serde_json::to_string(text).unwrap_or_default());
-    }
+    let plain = |c: char| !matches!(c, ',' | '{' | '}' | '"') && !c.is_control();
+    if text.chars().all(plain) && text.trim() == text { out.push_str(text) } else { quote(out, text) }
+}
+
+fn quote(out: &mut String, text: &str) {
+    // A string always has a JSON form.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
 fn rfc3339(ns: i64) -> String {

@@ -31,7 +31,7 @@ impl RuleEngine {
     /// # Errors
     /// [`EngineError`] if the machine is not supported or no thread can be had.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with(config(), false)
+        Self::with(&config(), false)
     }
 
     /// An engine that counts instructions: the same figure at every run, on every machine. Slower;
@@ -42,12 +42,12 @@ impl RuleEngine {
     pub fn counting() -> Result<Self, EngineError> {
         let mut config = config();
         config.consume_fuel(true);
-        Self::with(config, true)
+        Self::with(&config, true)
     }
 
-    fn with(config: Config, counts: bool) -> Result<Self, EngineError> {
+    fn with(config: &Config, counts: bool) -> Result<Self, EngineError> {
         let refused = |error: wasmtime::Error| EngineError(format!("{error:#}"));
-        let engine = Engine::new(&config).map_err(refused)?;
+        let engine = Engine::new(config).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         let clock = Clock::start(&engine).map_err(|error| EngineError(error.to_string()))?;

@@ -37,6 +37,9 @@ pub struct OwnedDescriptor {
     pub merge: Merge,
 }
 
+/// What tells entities apart: level, labels and start time.
+type Identity<'r> = (Level, &'r [(String, String)], Option<i64>);
+
 /// Reads one row a line; empty lines and those that begin with `#` count for nothing. A metric
 /// that `metrics` does not name is a float where its value is written with a point or an exponent.
 ///
@@ -65,7 +68,7 @@ pub fn parse(text: &str, metrics: &Descriptors) -> Result<Vec<Row>, RowError> {
 /// What is wrong with one of the values.
 pub fn build(rows: &[Row], origin: Origin, time: i64, metrics: &Descriptors) -> Result<Batch, String> {
     let mut order: Vec<Vec<&Row>> = Vec::new();
-    let mut known: HashMap<(Level, &[(String, String)], Option<i64>), usize> = HashMap::new();
+    let mut known: HashMap<Identity<'_>, usize> = HashMap::new();
     for row in rows {
         let at = *known.entry((row.level, &row.labels, row.started_at)).or_insert_with(|| {
             order.push(Vec::new());
@@ -125,7 +128,7 @@ fn row(line: &str, metrics: &Descriptors) -> Result<Row, String> {
     if reader.left.is_empty() {
         return Ok(Row { level, labels, started_at, point: None });
     }
-    let metric = reader.text(" ={", "a metric's name")?;
+    let metric = reader.metric()?;
     let (own, started) = if reader.left.starts_with('{') { reader.labels()? } else { (Vec::new(), None) };
     if started.is_some() {
         return Err("`@started` belongs to the entity's labels, not to the point's".to_owned());
@@ -230,6 +233,21 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
+    /// A metric's name, which ends at its labels or at ` = `.
+    fn metric(&mut self) -> Result<String, String> {
+        if self.left.starts_with('"') {
+            return self.text("", "");
+        }
+        let ends = [self.left.find('{'), self.left.find(" = ")];
+        let end = ends.into_iter().flatten().min().or_else(|| self.left.find('='));
+        let (name, rest) = self.left.split_at(end.unwrap_or(self.left.len()));
+        if name.trim_end().is_empty() {
+            return Err(format!("a metric's name is missing before `{}`", short(rest)));
+        }
+        self.left = rest;
+        Ok(name.trim_end().to_owned())
+    }
+
     fn word(&mut self) -> &str {
         let end = self.left.find(char::is_whitespace).unwrap_or(self.left.len());
         let (word, rest) = self.left.split_at(end);
@@ -284,8 +302,9 @@ mod tests {
         let text = "\
             container {container_name=busy,pod_name=web} cpu/usage_rate = 50\n\
             node {} uptime = 1.5\n\
-            pod {@started=2026-01-01T00:00:00Z,a=,\"b c\"=\"x,y=\\\"z\\\"\"} fs/usage{resource_id=/,\"v w\"=1} = -7 @ -500ms\n\
-            system-container {container_name=kubelet} \"odd name\" = 0";
+            pod {@started=2026-01-01T00:00:00Z,\"=d\"=a=b,a=,b c=\"x,y=\\\"z\\\"\"} fs/usage{resource_id=/,v w=1} = -7 @ -500ms\n\
+            system-container {container_name=kubelet} \"odd = name\"{x=\" \"} = 0\n\
+            system-container {container_name=kubelet} \"a{b\" = 0";
         let full = Detail { started: true, at: true };
         let time = 1_767_225_660_000_000_000;
         let parsed = parse(text, &Descriptors::new()).unwrap();

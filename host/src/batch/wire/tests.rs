@@ -50,7 +50,7 @@ fn what_is_no_recording_is_told_apart() {
     assert_eq!(read(b"PK\x03\x04").unwrap_err(), WireError::NoRecording);
     assert_eq!(read(b"").unwrap_err(), WireError::NoRecording);
     assert_eq!(read(&whole[..whole.len() - 1]).unwrap_err(), WireError::CutShort);
-    let mut newer = whole.clone();
+    let mut newer = whole;
     newer[HEADER.len() - 1] = 2;
     assert_eq!(read(&newer).unwrap_err(), WireError::OtherVersion(2));
     let mut long = HEADER.to_vec();

@@ -60,9 +60,8 @@ impl Language for C {
             return Err(Fail::input("--sdk is for Rust; C needs none"));
         }
         let (mut resolve, world) = contract()?;
-        let mut options = wit_bindgen_c::Opts::default();
         // What it would hold goes into the module when it is built.
-        options.no_object_file = true;
+        let options = wit_bindgen_c::Opts { no_object_file: true, ..wit_bindgen_c::Opts::default() };
         let mut made = Files::default();
         options.build().generate(&mut resolve, world, &mut made).map_err(|error| Fail::input(format!("{error:#}")))?;
         let text = |(name, bytes): (&str, &[u8])| (format!("gen/{name}"), String::from_utf8_lossy(bytes).into_owned());

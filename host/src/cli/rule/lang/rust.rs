@@ -176,7 +176,7 @@ fn artefact(messages: &[u8], manifest: &Path) -> Option<(String, PathBuf)> {
             let name = after.split_once('@').map_or_else(|| before.rsplit('/').next(), |(name, _)| Some(name))?;
             Some((name.to_owned(), PathBuf::from(wasm)))
         })
-        .last()
+        .reduce(|_, last| last)
 }
 
 /// Keeps this machine's paths out of the rule, and its digest the same wherever it is built. The

@@ -50,7 +50,7 @@ pub(super) fn tell(before: &[Row], after: &[Row], console: &Console) -> bool {
                 }
                 true
             }
-            Some([Some(before), Some(after)]) => changed(&name, &before, after, console),
+            Some([Some(before), Some(after)]) => changed(&name, &before, &after, console),
             _ => false,
         };
     }
@@ -69,7 +69,7 @@ impl Thing {
     }
 }
 
-fn changed(name: &str, before: &Thing, after: Thing, console: &Console) -> bool {
+fn changed(name: &str, before: &Thing, after: &Thing, console: &Console) -> bool {
     let mut lines = Vec::new();
     for (label, value) in &before.labels {
         if after.labels.get(label) != Some(value) {
