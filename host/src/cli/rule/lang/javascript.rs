@@ -66,7 +66,8 @@ impl Language for JavaScript {
 
 fn fetch(place: &Path) -> Result<Command, Fail> {
     let (major, minor) = NODE;
-    let remedy = format!("it takes Node.js {major}.{minor} or later with npm: your distribution has it, and nodejs.org");
+    let remedy =
+        format!("it takes Node.js {major}.{minor} or later with npm: your distribution has it, and nodejs.org");
     match tool(&["node"]).and_then(|node| version_of(&node)) {
         None => return Err(Fail::input(format!("there is no `node`; {remedy}"))),
         Some(found) if found < NODE => {

@@ -83,13 +83,14 @@ fn python() -> Option<PathBuf> {
 fn no_packages(sources: &Path) -> OsString {
     let folder = sources.with_file_name("no-packages");
     // If it can't be made, nothing is found in it either.
-    let _ = std::fs::create_dir_all(folder.join("site-packages"));
+    let _ = std::fs::create_dir_all(folder.join("lib/python3/site-packages"));
     folder.into_os_string()
 }
 
 fn fetch(place: &Path) -> Result<Command, Fail> {
     let (major, minor) = OLDEST;
-    let remedy = format!("it takes Python {major}.{minor} or later with pip: `apt-get install python3-pip`, or python.org");
+    let remedy =
+        format!("it takes Python {major}.{minor} or later with pip: `apt-get install python3-pip`, or python.org");
     let python = python().ok_or_else(|| Fail::input(format!("there is no `python3` that is new enough; {remedy}")))?;
     let pip = Command::new(&python).args(["-m", "pip", "--version"]).stdin(Stdio::null()).output();
     if !pip.is_ok_and(|said| said.status.success()) {
