@@ -84,9 +84,10 @@ pub trait Sink: Send + Sync + 'static {
     /// drops by a reason of its own is counted as [`DropReason::Unencodable`].
     fn encode(&self, cycle: &Cycle, batch: &Batch, out: &mut Chunker);
 
-    /// What a full chunk becomes on the wire and in the queue: compressed, for instance.
-    fn pack(&self, body: Vec<u8>) -> Bytes {
-        body.into()
+    /// What a full chunk becomes on the wire and in the queue: compressed, for instance. What it
+    /// leaves of `body` is used again.
+    fn pack(&self, body: &mut Vec<u8>) -> Bytes {
+        std::mem::take(body).into()
     }
 
     /// Undoes [`Sink::pack`], so that a chunk can be split; `None` when it can't.

@@ -3,9 +3,9 @@
 //! A record is the least that a sink can send: a line for InfluxDB. It may hold several points;
 //! the marks remember how many, so that a chunk can be split and still be counted in points.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Sink;
 use super::ledger::{DropReason, Dropped};
@@ -28,12 +28,42 @@ pub struct Limits {
     pub bytes: usize,
 }
 
+/// Buffers of chunks that are done with, to be filled again. Memory that is given back and taken
+/// anew for every chunk costs as much in page faults as writing the chunk does.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Mutex<Vec<Vec<u8>>>);
+
+impl Spares {
+    /// One is being filled while another is sent.
+    const KEPT: usize = 2;
+
+    fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, mut body: Vec<u8>) {
+        body.clear();
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if body.capacity() > 0 && spares.len() < Self::KEPT {
+            spares.push(body);
+        }
+    }
+
+    /// Takes the buffer of a chunk that was sent, if nobody else has it.
+    pub(super) fn give_sent(&self, chunk: Chunk) {
+        if let Ok(body) = chunk.body.try_into_mut() {
+            self.give(BytesMut::into(body));
+        }
+    }
+}
+
 /// Collects records and closes a chunk at its limits.
 #[derive(Debug)]
 pub struct Chunker {
     limits: Limits,
     body: Vec<u8>,
     marks: Vec<Mark>,
+    spares: Arc<Spares>,
     closed: Vec<RawChunk>,
     /// Points recorded since the batch began.
     recorded: u64,
@@ -66,10 +96,16 @@ impl Chunker {
             limits,
             body: Vec::new(),
             marks: Vec::new(),
+            spares: Arc::default(),
             closed: Vec::new(),
             recorded: 0,
             dropped: Dropped::default(),
         }
+    }
+
+    /// With buffers that others have done with.
+    pub(super) fn reusing(self, spares: Arc<Spares>) -> Self {
+        Self { spares, ..self }
     }
 
     /// Where the next record is appended. What stands there already must be left alone.
@@ -113,7 +149,8 @@ impl Chunker {
             return;
         }
         let (bytes, records) = (self.body.len(), self.marks.len());
-        let body = std::mem::replace(&mut self.body, Vec::with_capacity(bytes.min(1 << 20)));
+        let next = self.spares.take().unwrap_or_else(|| Vec::with_capacity(bytes.min(1 << 20)));
+        let body = std::mem::replace(&mut self.body, next);
         let marks = std::mem::replace(&mut self.marks, Vec::with_capacity(records.min(1 << 14)));
         self.closed.push(RawChunk { body, marks });
     }
@@ -151,13 +188,12 @@ impl Chunker {
 
 impl RawChunk {
     /// Makes it ready for the queue.
-    pub(super) fn pack(self, sink: &dyn Sink) -> Chunk {
-        Chunk {
-            points: self.marks.iter().map(|mark| u64::from(mark.points)).sum(),
-            raw_len: self.body.len(),
-            body: sink.pack(self.body),
-            marks: self.marks.into(),
-        }
+    pub(super) fn pack(mut self, sink: &dyn Sink, spares: &Spares) -> Chunk {
+        let points = self.marks.iter().map(|mark| u64::from(mark.points)).sum();
+        let raw_len = self.body.len();
+        let body = sink.pack(&mut self.body);
+        spares.give(self.body);
+        Chunk { points, raw_len, body, marks: self.marks.into() }
     }
 }
 
@@ -223,7 +259,8 @@ impl Chunk {
         }
         let first = RawChunk { body: first, marks: self.marks[..middle].to_vec() };
         let second = RawChunk { body: second, marks };
-        Some([first.pack(sink), second.pack(sink)])
+        let spares = Spares::default();
+        Some([first.pack(sink, &spares), second.pack(sink, &spares)])
     }
 }
 
@@ -251,7 +288,7 @@ mod tests {
             chunker.end_record(*points);
         }
         chunker.close();
-        chunker.take_closed().into_iter().map(|chunk| chunk.pack(&Plain)).collect()
+        chunker.take_closed().into_iter().map(|chunk| chunk.pack(&Plain, &Spares::default())).collect()
     }
 
     #[test]
@@ -293,6 +330,18 @@ mod tests {
         assert_eq!(dropped.total(), 3);
         chunker.close();
         assert_eq!(chunker.take_closed()[0].body, b"a\n");
+    }
+
+    #[test]
+    fn the_buffer_of_a_sent_chunk_is_filled_again_once_nobody_has_it() {
+        let chunk = filled(Limits { records: 9, bytes: 99 }, &[("aaaa\n", 1)]).remove(0);
+        let (spares, held) = (Spares::default(), chunk.body());
+        spares.give_sent(chunk.clone());
+        assert_eq!(spares.take(), None, "the queue has it");
+        drop(held);
+        let buffer = chunk.body.as_ptr();
+        spares.give_sent(chunk);
+        assert_eq!(spares.take().map(|body| (body.as_ptr(), body.len())), Some((buffer, 0)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod config;
 mod encode;
 mod request;
 mod schema;
+mod tags;
 mod text;
 
 use std::io::{Read, Write};
@@ -76,11 +77,11 @@ impl Sink for Influxdb {
         encode::encode(&self.schema, cycle, batch, out);
     }
 
-    fn pack(&self, body: Vec<u8>) -> Bytes {
-        let Some(level) = self.gzip else { return body.into() };
+    fn pack(&self, body: &mut Vec<u8>) -> Bytes {
+        let Some(level) = self.gzip else { return std::mem::take(body).into() };
         let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), level);
         // Writing to memory does not fail; were it to, the server would refuse the torn body.
-        match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+        match encoder.write_all(body).and_then(|()| encoder.finish()) {
             Ok(packed) => packed.into(),
             Err(_) => Bytes::new(),
         }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::chunk::Limits;
+use super::chunk::{Limits, Spares};
 use super::ledger::{DropReason, LedgerSnapshot};
 use super::queue::Queue;
 use super::{Published, Sink};
@@ -51,6 +51,7 @@ struct Shared {
     sink: Arc<dyn Sink>,
     policy: Policy,
     queue: Mutex<Queue>,
+    spares: Arc<Spares>,
     /// The chunks' bounds; they shrink when a server finds a chunk too large.
     limits: Mutex<Limits>,
     overflow: Mutex<Overflow>,
@@ -143,6 +144,7 @@ impl SinkHandle {
             sink,
             policy,
             queue: Mutex::new(Queue::new(policy.queue)),
+            spares: Arc::default(),
             limits: Mutex::new(policy.limits()),
             overflow: Mutex::default(),
             intake_ready: Notify::new(),

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::config::Timestamps;
 use super::schema::{Column, Columns, Fate, Schema};
-use super::text;
+use super::tags::{TagTexts, Tags};
 use crate::batch::{Batch, Cycle, ValueType};
 use crate::sinks::{Chunker, DropReason};
 
@@ -27,7 +27,7 @@ pub fn encode(schema: &Schema, cycle: &Cycle, batch: &Batch, out: &mut Chunker) 
         out,
         columns: Columns::new(schema, batch),
         sets: if schema.with_fields { first_of_equal_sets(batch) } else { Vec::new() },
-        keys: Keys { text: Vec::new(), of_symbol: vec![NOT_SEEN; batch.symbols.len()] },
+        texts: TagTexts::new(schema, batch),
         entity: Tags::default(),
         own: Tags::default(),
         merged: Vec::new(),
@@ -62,7 +62,7 @@ struct Encoder<'a> {
     columns: Columns,
     /// For each label set the first that is equal to it.
     sets: Vec<u32>,
-    keys: Keys,
+    texts: TagTexts,
     /// The open entity's tags.
     entity: Tags,
     /// Those of one label set.
@@ -102,13 +102,8 @@ impl Encoder<'_> {
         }
         let entities = &self.batch.entities;
         let labels = self.batch.labels_of(entity);
-        self.entity.clear();
-        if !self.schema.cluster_name.is_empty() {
-            self.entity.push(b"cluster_name", &self.schema.cluster_name);
-        }
         let (names, values) = (&entities.label_names[labels.clone()], &entities.label_values[labels]);
-        self.entity.add(self.schema, self.batch, &mut self.keys, names, values);
-        self.entity.sort();
+        self.entity.set(self.batch, &mut self.texts, true, names, values);
         self.merge(0);
         if self.schema.with_fields {
             self.lines_of_fields(points);
@@ -188,7 +183,7 @@ impl Encoder<'_> {
     fn written_column(&mut self, row: usize) -> Option<Column> {
         let column = self.columns.get(self.batch.points.metric[row])?;
         match column.fate {
-            Fate::Written => Some(column.clone()),
+            Fate::Written => Some(*column),
             Fate::Filtered => {
                 self.out.drop_points(DropReason::Filtered, 1);
                 None
@@ -199,7 +194,7 @@ impl Encoder<'_> {
 
     /// Measurement and tags; whether the server would take them.
     fn begin_line(&mut self, column: &Column) -> bool {
-        let measurement = self.columns.text(&column.measurement);
+        let measurement = self.columns.text(column.measurement);
         if measurement.len() + self.merged.len() + 4 > MAX_KEY {
             return false;
         }
@@ -211,8 +206,9 @@ impl Encoder<'_> {
 
     /// A field with its value; whether the server would take it.
     fn field(&mut self, column: &Column, row: usize, before: u8) -> bool {
-        let field = self.columns.text(&column.field);
-        if column.measurement.len() + self.merged.len() + 4 + field.len() > MAX_KEY {
+        let field = self.columns.text(column.field);
+        let measurement = self.columns.text(column.measurement);
+        if measurement.len() + self.merged.len() + 4 + field.len() > MAX_KEY {
             return false;
         }
         let bits = self.batch.points.bits[row];
@@ -261,114 +257,10 @@ impl Encoder<'_> {
         self.merged_set = set;
         self.merged.clear();
         let range = self.batch.label_set(set);
-        self.own.clear();
-        if !range.is_empty() {
-            let sets = &self.batch.label_sets;
-            let (names, values) = (&sets.names[range.clone()], &sets.values[range]);
-            self.own.add(self.schema, self.batch, &mut self.keys, names, values);
-            self.own.sort();
-        }
-        Tags::merge(&self.entity, &self.own, &mut self.merged);
-    }
-}
-
-/// Tags in the order of their names, each as `,name=value`.
-#[derive(Debug, Default)]
-struct Tags {
-    text: Vec<u8>,
-    tags: Vec<Tag>,
-}
-
-#[derive(Debug, Clone)]
-struct Tag {
-    key: Range<usize>,
-    whole: Range<usize>,
-}
-
-impl Tags {
-    fn clear(&mut self) {
-        self.text.clear();
-        self.tags.clear();
-    }
-
-    /// Adds a tag whose name is escaped already.
-    fn push(&mut self, key: &[u8], value: &str) {
-        let start = self.text.len();
-        self.text.push(b',');
-        self.text.extend_from_slice(key);
-        let key = start + 1..self.text.len();
-        self.text.push(b'=');
-        text::push_value(&mut self.text, value);
-        self.tags.push(Tag { key, whole: start..self.text.len() });
-    }
-
-    fn add(&mut self, schema: &Schema, batch: &Batch, keys: &mut Keys, names: &[u32], values: &[u32]) {
-        for (&name, &value) in names.iter().zip(values) {
-            let value = batch.symbols.get(value);
-            if value.is_empty() {
-                continue;
-            }
-            if let Some(key) = keys.get(schema, batch, name) {
-                self.push(key, value);
-            }
-        }
-    }
-
-    /// Sorts by name and leaves out a name that stands there twice (`time` and `time_` may).
-    fn sort(&mut self) {
-        let Self { text, tags } = self;
-        tags.sort_by(|a, b| text[a.key.clone()].cmp(&text[b.key.clone()]));
-        tags.dedup_by(|a, b| text[a.key.clone()] == text[b.key.clone()]);
-    }
-
-    fn key(&self, at: usize) -> Option<&[u8]> {
-        self.tags.get(at).map(|tag| &self.text[tag.key.clone()])
-    }
-
-    /// Both in the order of their names; of equal names the second's.
-    fn merge(first: &Self, second: &Self, out: &mut Vec<u8>) {
-        let (mut at_first, mut at_second) = (0, 0);
-        loop {
-            let (from, at) = match (first.key(at_first), second.key(at_second)) {
-                (None, None) => return,
-                (Some(a), Some(b)) if a == b => {
-                    at_first += 1;
-                    continue;
-                }
-                (Some(a), Some(b)) if a < b => (first, &mut at_first),
-                (Some(_), None) => (first, &mut at_first),
-                _ => (second, &mut at_second),
-            };
-            out.extend_from_slice(&from.text[from.tags[*at].whole.clone()]);
-            *at += 1;
-        }
-    }
-}
-
-const NOT_SEEN: (u32, u32) = (u32::MAX, u32::MAX);
-const NO_TAG: (u32, u32) = (u32::MAX, 0);
-
-/// The names of labels, escaped, by symbol.
-struct Keys {
-    text: Vec<u8>,
-    of_symbol: Vec<(u32, u32)>,
-}
-
-impl Keys {
-    /// The escaped name; `None` where the label is no tag.
-    fn get(&mut self, schema: &Schema, batch: &Batch, symbol: u32) -> Option<&[u8]> {
-        let place = self.of_symbol.get_mut(symbol as usize)?;
-        if *place == NOT_SEEN {
-            let name = batch.symbols.get(symbol);
-            *place = NO_TAG;
-            if schema.is_tag(name) {
-                let start = self.text.len();
-                text::push_key(&mut self.text, name);
-                *place = (start as u32, self.text.len() as u32);
-            }
-        }
-        let (start, end) = *place;
-        self.text.get(start as usize..end as usize)
+        let sets = &self.batch.label_sets;
+        let (names, values) = (&sets.names[range.clone()], &sets.values[range]);
+        self.own.set(self.batch, &mut self.texts, false, names, values);
+        self.entity.with(&self.own, &mut self.merged);
     }
 }
 

@@ -1,7 +1,5 @@
 //! Which measurement, field and tags a metric becomes.
 
-use std::ops::Range;
-
 use hashbrown::HashMap;
 
 use super::config::{InfluxdbConfig, Timestamps};
@@ -63,15 +61,15 @@ impl Schema {
 }
 
 /// What a metric of a batch becomes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Equal for equal measurements.
     pub measurement_id: u32,
     /// Equal for equal fields of one measurement.
     pub field_id: u32,
-    pub measurement: Range<usize>,
+    pub measurement: (u32, u32),
     /// The field's name with its equals sign.
-    pub field: Range<usize>,
+    pub field: (u32, u32),
     pub value: ValueType,
     pub fate: Fate,
 }
@@ -121,8 +119,8 @@ impl Columns {
             columns.push(Column {
                 measurement_id: id,
                 field_id,
-                measurement: start..middle,
-                field: middle..text.len(),
+                measurement: (start as u32, middle as u32),
+                field: (middle as u32, text.len() as u32),
                 value: batch.metrics.value_type(row as u32),
                 fate,
             });
@@ -134,7 +132,7 @@ impl Columns {
         self.columns.get(row as usize)
     }
 
-    pub fn text(&self, range: &Range<usize>) -> &[u8] {
-        &self.text[range.clone()]
+    pub fn text(&self, (start, end): (u32, u32)) -> &[u8] {
+        &self.text[start as usize..end as usize]
     }
 }

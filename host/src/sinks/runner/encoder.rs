@@ -13,7 +13,7 @@ use crate::text::{MESSAGE_BYTES, tame};
 use super::Shared;
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut chunker = Chunker::new(shared.limits());
+    let mut chunker = Chunker::new(shared.limits()).reusing(shared.spares.clone());
     loop {
         shared.intake_ready.notified().await;
         let worker = shared.clone();
@@ -43,7 +43,7 @@ fn drain_intake(shared: &Shared, chunker: &mut Chunker) {
             None => return,
         };
         let closed = chunker.take_closed();
-        let chunks: Vec<Chunk> = closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref())).collect();
+        let chunks: Vec<Chunk> = closed.into_iter().map(|raw| raw.pack(shared.sink.as_ref(), &shared.spares)).collect();
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut queue = shared.queue();
         queue.ledger.encode_ns += took;

@@ -107,9 +107,10 @@ impl Sender {
     fn settle(&mut self, done: Done) {
         match done {
             Done::Prepare(result) => self.settle_prepare(result),
-            Done::Attempt(id, _, Ok(())) => {
+            Done::Attempt(id, chunk, Ok(())) => {
                 self.count(|attempts| &mut attempts.ok);
                 self.shared.queue().written(id, 0, DropReason::Partial);
+                self.shared.spares.give_sent(chunk);
                 self.succeeded();
             }
             Done::Attempt(id, chunk, Err(error)) => self.settle_failure(id, &chunk, &error),
