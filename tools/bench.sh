@@ -19,11 +19,18 @@ case ${1-} in
         bench cycles -- --nodes 100 --sink none,log,influxdb
         ;;
     large)
-        say "Whole cycles at 500 to 5,000 nodes: about an hour and a half"
+        say "Whole cycles at 500 to 5,000 nodes: about ten minutes"
         bench cycles -- --nodes 500,1000,5000
         bench cycles -- --nodes 500,1000,5000 --https
-        # influxd shares the machine: at a minute's resolution it keeps up.
-        bench cycles -- --nodes 100,500 --resolution 60 --sink log,influxdb,influxdb-gzip,influxdb-fields,influxdb-fields-gzip
+        bench cycles -- --nodes 1000 --sink log
+        # influxd shares the machine: so it keeps up.
+        say "With every form of the InfluxDB sink: about fifteen minutes"
+        bench cycles -- --nodes 100 --resolution 10 --sink influxdb,influxdb-gzip,influxdb-fields,influxdb-fields-gzip
+        bench cycles -- --nodes 500 --resolution 30 --sink influxdb,influxdb-fields
+        say "24 cycles with pods that come and go: about three minutes"
+        bench cycles -- --nodes 1000 --cycles 24 --churn 50 --each
+        say "The plot of growth: about ten minutes"
+        bench cycles -- --plot "${CARGO_TARGET_DIR:-target}/growth.svg"
         ;;
     *) die "\`$1\` is not a set of benches; there is \`large\`, and the small one without a word" ;;
 esac

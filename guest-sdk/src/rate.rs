@@ -60,7 +60,8 @@ const KEEP_CYCLES: u64 = 3;
 /// ```
 #[derive(Debug)]
 pub struct Rates<const SLOTS: usize> {
-    entities: HashTable<Baseline<SLOTS>>,
+    // Boxed: a table of pointers costs little when it doubles, and a module's memory never shrinks.
+    entities: HashTable<Box<Baseline<SLOTS>>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -212,12 +213,9 @@ impl<const SLOTS: usize> Rates<SLOTS> {
         let baseline = self
             .entities
             .entry(hash, |known| known.key.is(key), |known| hash_of(hasher, known.key.parts()))
-            .or_insert_with(|| Baseline {
-                key: Key::of(key),
-                started_at,
-                cycle,
-                at: [i64::MIN; SLOTS],
-                value: [0; SLOTS],
+            .or_insert_with(|| {
+                let (at, value) = ([i64::MIN; SLOTS], [0; SLOTS]);
+                Box::new(Baseline { key: Key::of(key), started_at, cycle, at, value })
             })
             .into_mut();
         if baseline.started_at != started_at || cycle.saturating_sub(baseline.cycle) > KEEP_CYCLES {

@@ -16,7 +16,7 @@ use millrace_tests::fixtures::influxd::Influxd;
 use millrace_tests::fixtures::ports;
 use millrace_tests::fixtures::process::{self, Process, Signal};
 
-use meter::{Meter, Sample};
+use meter::{Meter, Sample, plot};
 
 /// Measure whole cycles of `millrace run`.
 #[derive(Debug, Parser)]
@@ -42,12 +42,19 @@ struct Args {
     /// Percent of the pods replaced every minute
     #[arg(long, default_value_t = 0.0)]
     churn: f64,
+    /// Print the memory after each cycle as well
+    #[arg(long)]
+    each: bool,
     /// Seconds between two cycles [default: 5, more above 1,000 nodes]
     #[arg(long)]
     resolution: Option<usize>,
     /// Shape of the kubelets' answers; 1.25 is what Heapster was measured with
     #[arg(long, default_value = "1.25")]
     shape: String,
+    /// Draw how the cost grows with nodes and pods into this SVG file, instead of measuring what the
+    /// other flags say
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "pods", "sink"])]
+    plot: Option<std::path::PathBuf>,
     /// Another millrace to measure
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
@@ -96,29 +103,57 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     millrace::tls::install_provider();
     println!("{}", Sample::heading());
+    if let Some(file) = &args.plot {
+        return growth(&args, file);
+    }
     for &nodes in &args.nodes {
         for &sink in &args.sink {
-            let began = Instant::now();
-            let sample = measure(&args, nodes, sink)?;
-            let https = if args.https { " https" } else { "" };
-            let name = sink.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            println!(
-                "{}  ({:.0} s)",
-                sample.row(&format!("{nodes} nodes{https}, {name}"), nodes),
-                began.elapsed().as_secs_f64()
-            );
+            report(&args, nodes, args.pods, sink)?;
         }
     }
     Ok(())
 }
 
-fn measure(args: &Args, nodes: usize, sink: Sink) -> anyhow::Result<Sample> {
+/// Measures one run and prints its row.
+fn report(args: &Args, nodes: usize, pods: usize, sink: Sink) -> anyhow::Result<Sample> {
+    let began = Instant::now();
+    let sample = measure(args, nodes, pods, sink)?;
+    let https = if args.https { " https" } else { "" };
+    let of_pods = if pods == 30 { String::new() } else { format!(" x {pods} pods") };
+    let sink = sink.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let row = sample.row(&format!("{nodes} nodes{of_pods}{https}, {sink}"), nodes);
+    println!("{row}  ({:.0} s)", began.elapsed().as_secs_f64());
+    if args.each {
+        println!("    RSS MiB, cycle after cycle: {}", sample.resident());
+    }
+    Ok(sample)
+}
+
+/// The cost of a node by the size of the cluster, and that of a pod by the size of a node.
+fn growth(args: &Args, file: &Path) -> anyhow::Result<()> {
+    let scaled = |sample: &Sample, by: usize, unit: f64| sample.cpu().map(|seconds| seconds * unit / by as f64);
+    let (mut by_nodes, mut by_pods) = (Vec::new(), Vec::new());
+    for nodes in [100, 500, 1000, 5000] {
+        by_nodes.push((nodes, scaled(&report(args, nodes, 30, Sink::None)?, nodes, 1e3)));
+    }
+    for pods in [10, 30, 110] {
+        let nodes = 500;
+        by_pods.push((pods, scaled(&report(args, nodes, pods, Sink::None)?, nodes * pods, 1e6)));
+    }
+    let left = plot::Panel { title: "ms CPU a node and cycle", axis: "nodes of 30 pods", points: &by_nodes };
+    let right = plot::Panel { title: "µs CPU a pod and cycle", axis: "pods a node, 500 nodes", points: &by_pods };
+    plot::draw(file, [&left, &right])?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+fn measure(args: &Args, nodes: usize, pods: usize, sink: Sink) -> anyhow::Result<Sample> {
     let folder = tempfile::tempdir()?;
     // The larger clusters are asked over up to four seconds, and take longer to work through.
     let resolution = args.resolution.unwrap_or(5.max(nodes / 200));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let influxd = sink.needs_influxd().then(|| runtime.block_on(Influxd::start()));
-    let cluster = Cluster::start(args, nodes, resolution, folder.path())?;
+    let cluster = Cluster::start(args, nodes, pods, resolution, folder.path())?;
     let [port] = ports::free();
     let url = influxd.as_ref().map(Influxd::url).unwrap_or_default();
     let path = folder.path().join("millrace.toml");
@@ -147,12 +182,12 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(args: &Args, nodes: usize, resolution: usize, folder: &Path) -> anyhow::Result<Self> {
+    fn start(args: &Args, nodes: usize, pods: usize, resolution: usize, folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("ready.json");
         let mut command = vec![format!("--ready-file={}", file.display()), format!("--shape={}", args.shape)];
         for (flag, value) in [
             ("nodes", nodes),
-            ("pods", args.pods),
+            ("pods", pods),
             ("containers", args.containers),
             // Every cycle finds new samples, as at a minute's resolution with real kubelets.
             ("resolution", resolution.min(5)),

@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use load::Load;
-use millrace::batch::{Batch, BatchBounds, Edit, TypeRegistry, apply, strip_private};
+use millrace::batch::{Batch, BatchBounds, Cycle, Edit, TypeRegistry, apply, strip_private};
 use millrace::sinks::Sink;
 use millrace::sinks::chunk::{Chunker, Limits};
 use millrace::sinks::influxdb::{Influxdb, InfluxdbConfig};
@@ -62,6 +62,29 @@ fn stages(criterion: &mut Criterion) {
         });
     }
     group.finish();
+
+    let lines = lines(cycle, &shown);
+    let mut group = criterion.benchmark_group("compress");
+    group.throughput(Throughput::Bytes(lines.len() as u64));
+    for level in [1, 2, 3, 4, 6] {
+        let config =
+            InfluxdbConfig { gzip: Some(level), ..InfluxdbConfig::at("http://localhost:8086".parse().unwrap()) };
+        let sink = Influxdb::new(&config).unwrap();
+        let packed = sink.pack(&mut lines.clone()).len();
+        let name = format!("gzip {level}, to {:.1} %", 100.0 * packed as f64 / lines.len() as f64);
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched_ref(|| lines.clone(), |lines| black_box(sink.pack(lines)), BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+/// A node's lines.
+fn lines(cycle: &Cycle, batch: &Batch) -> Vec<u8> {
+    let sink = Influxdb::new(&InfluxdbConfig::at("http://localhost:8086".parse().unwrap())).unwrap();
+    let mut out = Chunker::new(Limits { records: usize::MAX, bytes: usize::MAX });
+    sink.encode(cycle, batch, &mut out);
+    std::mem::take(out.body())
 }
 
 /// Sets a label of every entity, and drops every tenth point.

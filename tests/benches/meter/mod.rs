@@ -1,6 +1,8 @@
 //! Watches a running `millrace` from outside: what the system says of its process, and what its
 //! `/metrics` say of the cycle that just ended.
 
+pub mod plot;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -205,6 +207,17 @@ impl Sample {
             median(|cycle| cycle.cluster),
             if dropped > 0.0 { format!("  DROPPED {dropped:.0}") } else { String::new() }
         )
+    }
+
+    /// Memory after each cycle, MiB.
+    pub fn resident(&self) -> String {
+        let each: Vec<String> = self.cycles.iter().map(|cycle| format!("{:.0}", cycle.resident / MIB)).collect();
+        each.join(" ")
+    }
+
+    /// CPU seconds of a cycle: minimum, median, maximum.
+    pub fn cpu(&self) -> [f64; 3] {
+        self.spread(|cycle| cycle.user + cycle.system)
     }
 
     fn spread(&self, figure: fn(&Cycle) -> f64) -> [f64; 3] {
