@@ -229,6 +229,7 @@ impl Value {
     /// assert_eq!(Value::Float(5.0).as_int(), None);
     /// ```
     #[must_use]
+    #[inline]
     pub fn as_int(self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(value),
@@ -246,6 +247,7 @@ impl Value {
     /// assert_eq!(Value::Int(i64::MAX).plus(Value::Int(3)), Value::Int(i64::MAX));
     /// ```
     #[must_use]
+    #[inline]
     pub fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Self::Int(a.saturating_add(b)),
@@ -262,6 +264,7 @@ impl Value {
     /// assert!(!Value::Float(0.5).exceeds(Value::Int(1)));
     /// ```
     #[must_use]
+    #[inline]
     pub fn exceeds(self, other: Self) -> bool {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => a > b,

@@ -7,6 +7,7 @@
 
 pub mod anatomy;
 mod bindings;
+mod breaker;
 pub mod case;
 pub mod chain;
 mod clock;

@@ -8,3 +8,8 @@ pub mod fixtures;
 pub mod heapster;
 pub mod kubesim;
 pub mod recorded;
+
+/// The rules in `docs/RULES.md` compile and pass their tests as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/RULES.md")]
+struct Recipes;

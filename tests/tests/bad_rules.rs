@@ -97,12 +97,13 @@ async fn whatever_rules_do_wrong_batches_are_passed_on_unchanged() {
     let status = router.cycle(2).await;
     let metrics = router.metrics().await;
     for (name, kind, says) in BAD {
-        // Every batch of every node failed, and every one of them went on.
+        // Every batch of every node failed until the rule was left alone, and every one went on.
         let stats = &shown(&status, name)["stats"];
-        let calls = stats["process_calls"].as_u64().unwrap();
-        assert!(calls >= 2 * NODES as u64, "{name}: {stats}");
+        let (calls, left_out) = (stats["process_calls"].as_u64().unwrap(), stats["batches_left_out"].as_u64().unwrap());
+        let batches = calls + left_out;
+        assert!(calls >= 5 && batches >= 2 * NODES as u64, "{name}: {stats}");
         assert_eq!(stats["faults"], json!({ kind: calls }), "{name}: {stats}");
-        assert_eq!((&stats["batches_passed"], &stats["points_lost"]), (&json!(calls), &json!(0)), "{name}");
+        assert_eq!((&stats["batches_passed"], &stats["points_lost"]), (&json!(batches), &json!(0)), "{name}");
         let last = stats["last_fault"]["text"].as_str().unwrap();
         assert!(last.contains(says), "{name}: {last}");
         assert_eq!(last.contains("mend it, or take its file away"), TO_MEND.contains(&kind), "{name}: {last}");
@@ -121,6 +122,14 @@ async fn whatever_rules_do_wrong_batches_are_passed_on_unchanged() {
     }
     assert_eq!(metrics["millrace_panics_total"], 0.0);
     assert_eq!((&status["ready"], router.page("/readyz").await.1.as_str()), (&json!(true), "ok"));
+    let (_, checks) = router.page("/readyz?verbose").await;
+    assert!(checks.starts_with("[+]cycle ok\n") && checks.ends_with("readyz check passed\n"), "{checks}");
+    assert!(checks.contains("[+]rule heapster ok\n") && checks.contains("[+]sink log ok\n"), "{checks}");
+    for (name, _, says) in BAD {
+        let line = checks.lines().find(|line| line.starts_with(&format!("[-]rule {name} left alone until cycle")));
+        assert!(line.is_some_and(|line| line.contains(says)), "{name}: {checks}");
+        assert_eq!(metrics[&format!("millrace_rule_parked{{rule=\"{name}\"}}")], 1.0, "{name}");
+    }
 
     let cycles = router.stop_and_read().await;
     assert!(cycles.len() >= 2);

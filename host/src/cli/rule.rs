@@ -46,6 +46,7 @@ Examples:
   millrace rule new team-labels --kind relabel
   millrace rule new pods-by-team --kind aggregate --path rules/pods-by-team
   millrace rule new drop-idle --lang c
+  millrace rule new drop-idle --lang python
 
 Kinds:
   filter      drops containers below a floor

@@ -139,6 +139,14 @@ fn rules(page: &mut Page, board: &Board) {
     for rule in &snapshot.rules {
         page.row("millrace_rule_halted", &[("rule", &rule.name)], u8::from(rule.halted));
     }
+    page.head(
+        "millrace_rule_parked",
+        "gauge",
+        "Whether a rule is left alone for some cycles since it went on failing.",
+    );
+    for rule in &snapshot.rules {
+        page.row("millrace_rule_parked", &[("rule", &rule.name)], u8::from(rule.parked_until.is_some()));
+    }
     page.head("millrace_rule_counter_total", "counter", "Counters of the rules' own.");
     for rule in &snapshot.rules {
         for (name, count) in &rule.counters {

@@ -1,8 +1,9 @@
 //! Status and health.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -31,9 +32,40 @@ pub(super) async fn livez(State(board): State<Arc<Board>>) -> Response {
     answer(board.alive(), StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Whether the last cycle delivered points.
-pub(super) async fn readyz(State(board): State<Arc<Board>>) -> Response {
-    answer(board.ready(), StatusCode::SERVICE_UNAVAILABLE)
+/// Whether the last cycle delivered points. With `?verbose` rule by rule and sink by sink, in the
+/// form of Kubernetes' own checks.
+pub(super) async fn readyz(State(board): State<Arc<Board>>, RawQuery(query): RawQuery) -> Response {
+    let verbose = query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part == "verbose=true"));
+    let ready = board.ready();
+    if !verbose {
+        return answer(ready, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let code = if ready.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, checks(&board, &ready)).into_response()
+}
+
+fn checks(board: &Board, ready: &Result<(), String>) -> String {
+    let mut page = String::new();
+    let mut line = |what: &str, trouble: Option<String>| {
+        let _ = match trouble {
+            None => writeln!(page, "[+]{what} ok"),
+            Some(trouble) => writeln!(page, "[-]{what} {trouble}"),
+        };
+    };
+    line("cycle", ready.as_ref().err().cloned());
+    for rule in &board.snapshot().rules {
+        let last = || rule.stats.last_fault.as_ref().map_or("", |fault| &fault.text);
+        let parked = || rule.parked_until.map(|cycle| format!("left alone until cycle {cycle}: {}", last()));
+        let halted = rule.halted.then(|| format!("halted, nothing gets past it: {}", last()));
+        line(&format!("rule {}", rule.name), halted.or_else(parked));
+    }
+    for ledger in board.ledgers() {
+        let failing = ledger
+            .failing
+            .then(|| format!("failing: {}", ledger.last_error.as_ref().map_or("", |error| &error.message)));
+        line(&format!("sink {}", ledger.sink), failing);
+    }
+    page + if ready.is_ok() { "readyz check passed\n" } else { "readyz check failed\n" }
 }
 
 fn answer(state: Result<(), String>, code: StatusCode) -> Response {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tracing::{error, info, warn};
 
+use super::breaker::Breaker;
 use super::component::CompiledRule;
 use super::directory::RuleFile;
 use super::engine::RuleEngine;
@@ -36,6 +37,7 @@ pub struct Rule {
     /// None after a fault, until the next call makes a new one.
     instance: Option<Instance>,
     halted: bool,
+    breaker: Breaker,
     /// Failures of the running cycle, by its number.
     failed_in_cycle: (u64, u64),
     meters: Arc<Meters>,
@@ -62,6 +64,7 @@ impl Rule {
             description: Description::default(),
             instance: None,
             halted: false,
+            breaker: Breaker::default(),
             failed_in_cycle: (0, 0),
             meters: Arc::default(),
             stats: RuleStats::default(),
@@ -102,6 +105,9 @@ impl Rule {
         if self.halted {
             return self.withhold(&batch);
         }
+        if self.breaker.is_open(cycle.number) {
+            return self.leave_out(batch);
+        }
         self.stats.process_calls += 1;
         self.stats.points_in += batch.points.len() as u64;
         let started = Instant::now();
@@ -110,7 +116,10 @@ impl Rule {
         self.stats.process_ns += nanos(started);
         let fault = match answer {
             Ok(edit) => match self.apply(batch, &edit, &room, types) {
-                Ok(batch) => return Some(batch),
+                Ok(batch) => {
+                    self.succeeded();
+                    return Some(batch);
+                }
                 Err(refused) => {
                     let (untouched, error) = *refused;
                     batch = untouched;
@@ -124,7 +133,7 @@ impl Rule {
 
     /// Ends a cycle. The rule's totals, if it has any.
     pub fn finish(&mut self, cycle: &Cycle, types: &TypeRegistry) -> Option<Batch> {
-        if self.halted {
+        if self.halted || self.breaker.is_open(cycle.number) {
             return None;
         }
         self.stats.finish_calls += 1;
@@ -135,6 +144,7 @@ impl Rule {
         self.stats.finish_ns += nanos(started);
         let totals = answer.and_then(|edit| self.apply(empty, &edit, &room, types).map_err(|refused| refused.1.into()));
         match totals {
+            // A cycle's end that goes well says nothing of batches that do not.
             Ok(batch) => Some(batch).filter(|batch| !batch.entities.is_empty()),
             Err(fault) => {
                 self.failed_on_totals(&fault, cycle);
@@ -146,6 +156,9 @@ impl Rule {
     /// Says how many failures of the cycle were not logged one by one.
     pub(super) fn end_cycle(&mut self, cycle: &Cycle) {
         let (number, failures) = self.failed_in_cycle;
+        if number != cycle.number {
+            self.breaker.good_cycle();
+        }
         if number == cycle.number && failures > LOGGED_PER_CYCLE {
             let more = failures - LOGGED_PER_CYCLE;
             warn!(rule = &*self.name, more, "rule failed more often in this cycle");
@@ -166,6 +179,7 @@ impl Rule {
             on_error: self.on_error,
             limits: self.limits,
             halted: self.halted,
+            parked_until: self.breaker.retry_in(),
             stats: self.stats.clone(),
             memory_bytes: self.meters.memory_bytes.load(Ordering::Relaxed),
             lines_dropped: self.meters.lines_dropped.load(Ordering::Relaxed),
@@ -260,7 +274,30 @@ impl Rule {
             self.failed_in_cycle = (cycle.number, 0);
         }
         self.failed_in_cycle.1 += 1;
+        if self.on_error != OnError::Halt
+            && let Some(cycles) = self.breaker.failed(cycle.number)
+        {
+            warn!(rule = &*self.name, cycles, error = %fault, "rule goes on failing; it is left alone for so many cycles");
+        }
         self.failed_in_cycle.1 <= LOGGED_PER_CYCLE
+    }
+
+    fn succeeded(&mut self) {
+        if self.breaker.succeeded() {
+            info!(rule = &*self.name, "rule works again");
+        }
+    }
+
+    /// What becomes of a batch while the rule is left alone: what `on-error` says.
+    fn leave_out(&mut self, batch: Batch) -> Option<Batch> {
+        self.stats.batches_left_out += 1;
+        match self.on_error {
+            OnError::Pass => {
+                self.stats.batches_passed += 1;
+                Some(batch)
+            }
+            OnError::Drop | OnError::Halt => self.withhold(&batch),
+        }
     }
 
     fn withhold(&mut self, batch: &Batch) -> Option<Batch> {

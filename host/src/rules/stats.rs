@@ -93,6 +93,8 @@ pub struct RuleStats {
     pub entities_added: u64,
     /// Labels that edits set or removed.
     pub relabelled: u64,
+    /// Batches that the rule was not asked about, since it went on failing; they are passed or lost.
+    pub batches_left_out: u64,
     /// Batches passed on unchanged since the rule failed on them.
     pub batches_passed: u64,
     /// Batches dropped since the rule failed on them, or since it is halted.
@@ -159,6 +161,8 @@ pub struct RuleStatus {
     pub limits: Limits,
     /// Whether it failed under `on-error = "halt"`: every batch stops here until a restart.
     pub halted: bool,
+    /// While it is left alone since it went on failing, the cycle in which it is tried again.
+    pub parked_until: Option<u64>,
     /// What it did.
     pub stats: RuleStats,
     /// The most memory that one of its instances held, bytes.

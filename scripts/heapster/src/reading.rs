@@ -157,8 +157,5 @@ pub fn rate_outputs() -> impl Iterator<Item = Output> {
 }
 
 fn int(point: Point<'_>) -> Option<i64> {
-    match point.value() {
-        Value::Int(value) => Some(value),
-        Value::Float(_) => None,
-    }
+    point.value().as_int()
 }

@@ -32,11 +32,7 @@ impl Sums {
     /// Adds to the sum of a metric that has no output: `custom/…`, `<resource>/request`.
     pub fn add_other(&mut self, metric: Metric, value: Value) {
         match self.other.iter_mut().find(|(known, _)| *known == metric) {
-            Some((_, sum)) => {
-                let mut slot = Some(*sum);
-                add(&mut slot, value);
-                *sum = slot.unwrap_or(value);
-            }
+            Some((_, sum)) => *sum = sum.plus(value),
             None => self.other.push((metric, value)),
         }
     }
@@ -48,10 +44,7 @@ impl Sums {
 
     /// An output's sum, if it is an integer.
     pub fn int(&self, output: Output) -> Option<i64> {
-        match self.get(output)? {
-            Value::Int(value) => Some(value),
-            Value::Float(_) => None,
-        }
+        self.get(output)?.as_int()
     }
 
     /// The sums without an output.
@@ -61,9 +54,5 @@ impl Sums {
 }
 
 fn add(sum: &mut Option<Value>, value: Value) {
-    *sum = Some(match (*sum, value) {
-        (None, value) => value,
-        (Some(Value::Int(a)), Value::Int(b)) => Value::Int(a.saturating_add(b)),
-        (Some(a), b) => Value::Float((a.as_f64() + b.as_f64()).clamp(f64::MIN, f64::MAX)),
-    });
+    *sum = Some(sum.map_or(value, |sum| sum.plus(value)));
 }

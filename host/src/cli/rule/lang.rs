@@ -2,7 +2,10 @@
 //! line in [`LANGUAGES`].
 
 mod c;
+mod javascript;
+mod python;
 mod rust;
+mod toolbox;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +21,7 @@ use super::{Kind, NewArgs, embedded, files};
 pub(super) const DEFAULT: &str = "rust";
 
 /// Every language, in the order of the help text.
-const LANGUAGES: &[&dyn Language] = &[&rust::Rust, &c::C];
+const LANGUAGES: &[&dyn Language] = &[&rust::Rust, &c::C, &javascript::JavaScript, &python::Python];
 
 /// What a language has to know how to do.
 pub(super) trait Language: Sync {
@@ -116,11 +119,23 @@ impl RuleToml {
     }
 }
 
+/// The contract as text.
+fn contract_text() -> &'static str {
+    embedded::SDK.iter().find(|(path, _)| *path == "wit/rule.wit").map_or("", |(_, text)| text)
+}
+
+/// The contract as a project's own file, for languages whose tool reads it there.
+fn contract_file(project: &NewArgs) -> Result<(Vec<(String, String)>, String), Fail> {
+    if project.sdk.is_some() {
+        return Err(Fail::input(format!("--sdk is for Rust; {} needs none", project.lang)));
+    }
+    Ok((vec![("wit/rule.wit".to_owned(), contract_text().to_owned())], String::new()))
+}
+
 /// The contract, for tools that speak WIT.
 fn contract() -> Result<(Resolve, WorldId), Fail> {
-    let wit = embedded::SDK.iter().find(|(path, _)| *path == "wit/rule.wit").map_or("", |(_, text)| text);
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("rule.wit", wit).map_err(|error| Fail::input(format!("{error:#}")))?;
+    let package = resolve.push_str("rule.wit", contract_text()).map_err(|error| Fail::input(format!("{error:#}")))?;
     let world = resolve.select_world(&[package], Some("millrace-rule"));
     Ok((resolve.clone(), world.map_err(|error| Fail::input(format!("{error:#}")))?))
 }

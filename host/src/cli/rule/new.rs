@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_language_has_every_template_that_it_says() {
-        for name in ["rust", "c"] {
+        for name in ["rust", "c", "javascript", "python"] {
             for kind in lang::named(name).unwrap().kinds() {
                 for folder in
                     [format!("{name}/all"), format!("{name}/{}", kind.word()), format!("cases/{}", kind.word())]
