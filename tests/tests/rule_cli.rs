@@ -287,7 +287,6 @@ fn what_is_no_rule_is_told_with_its_remedy() {
         (&["record", "--out", "x.rec", "--from", "127.0.0.1:1"], 2, "write it as http://127.0.0.1:8082"),
         (&["record", "--out", "folder"], 2, "folder: can't be written: it is no regular file"),
         (&["record", "--out", "/dev/null"], 2, "it is no regular file"),
-        (&["bench", "good.wasm", "--seconds", "1", "--save", "/dev/null"], 2, "it is no regular file"),
         (&["record"], 2, "--out"),
         (&["tset"], 2, "similar subcommand exists: 'test'"),
     ] {
@@ -354,17 +353,17 @@ async fn batches_of_a_running_millrace_are_recorded_and_replayed() {
 fn a_result_that_is_lost_is_a_failure_and_a_reader_that_leaves_is_none() {
     let dir = folder();
     fs::write(dir.path().join("pass.wasm"), guest("pass")).unwrap();
-    let rows = |out: Stdio| {
+    let inspect = |out: Stdio| {
         let mut command = Command::new(binary("millrace", "millrace"));
-        command.args(["rule", "replay", "pass.wasm", "--rows"]).current_dir(dir.path());
+        command.args(["rule", "inspect", "pass.wasm"]).current_dir(dir.path());
         command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap()
     };
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let lost = rows(full.into()).wait_with_output().unwrap();
+    let lost = inspect(full.into()).wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&lost.stderr).into_owned();
     assert_eq!((lost.status.code(), told.contains("the result can't be written: No space")), (Some(2), true), "{told}");
 
-    let mut left = rows(Stdio::piped());
+    let mut left = inspect(Stdio::piped());
     drop(left.stdout.take());
     assert_eq!(left.wait_with_output().unwrap().status.code(), Some(0));
 }
