@@ -76,7 +76,7 @@ pub use types::{Cycle, Descriptor, Kind, Level, Merge, OwnedDescriptor, Value, V
 /// assert_eq!(batch.entities(Level::Container).filter(|&container| busy(container)).count(), 1);
 /// ```
 pub mod prelude {
-    pub use crate::{Batch, Cycle, Descriptor, Edit, Entity, Level, NoSettings, Point, Refusal, Rule, Value};
+    pub use crate::{Batch, Cycle, Descriptor, Edit, Entity, Level, NoSettings, Point, Refusal, Rule, Value, host};
 }
 
 /// Makes a type that implements [`Rule`] the rule of this Wasm module. Once a crate.

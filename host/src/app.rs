@@ -106,7 +106,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
     let recordings = Arc::new(Recordings::default());
-    let server = tokio::spawn(http::serve(listener, board.clone(), recordings.clone()));
+    let server = tokio::spawn(http::serve(listener, board.clone(), config.http.record.then(|| recordings.clone())));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),

@@ -62,11 +62,13 @@ pub struct Config {
 pub struct HttpConfig {
     /// Address and port. Default `0.0.0.0:8082`.
     pub listen: SocketAddr,
+    /// Whether whoever reaches the port may record batches. Default true.
+    pub record: bool,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082) }
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082), record: true }
     }
 }
 
@@ -179,6 +181,7 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
                 .string("listen")
                 .and_then(|text| listen(&http.path("listen"), &text, problems))
                 .unwrap_or(default.http.listen),
+            record: http.boolean("record").unwrap_or(default.http.record),
         },
     };
     http.finish();
@@ -279,6 +282,9 @@ impl Config {
         }
         let mut http = Table::new();
         http.insert("listen".to_owned(), self.http.listen.to_string().into());
+        if !self.http.record {
+            http.insert("record".to_owned(), false.into());
+        }
         root.insert("http".to_owned(), http.into());
         root
     }

@@ -64,8 +64,8 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Answers until the task is aborted, which ends all connections.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, recordings: Arc<Recordings>) {
+/// Answers until the task is aborted, which ends all connections. Without `recordings` nothing is recorded.
+pub async fn serve(listener: TcpListener, board: Arc<Board>, recordings: Option<Arc<Recordings>>) {
     accept(listener, router(board, recordings), LIMITS).await;
 }
 
@@ -120,8 +120,11 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(board: Arc<Board>, recordings: Arc<Recordings>) -> Router {
-    let recorded = Recorded { recordings, resolution: board.resolution() };
+fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
+    let record = match recordings {
+        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
+        None => get(record::off),
+    };
     Router::new()
         .route("/", get(ops::index))
         .route("/api/v1/status", get(ops::status))
@@ -129,8 +132,8 @@ fn router(board: Arc<Board>, recordings: Arc<Recordings>) -> Router {
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/record", record)
         .with_state(board)
-        .merge(Router::new().route("/api/v1/record", get(record::record)).with_state(recorded))
 }
 
 #[cfg(test)]

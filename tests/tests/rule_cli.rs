@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millrace_tests::fixtures::guests::guest;
@@ -50,9 +50,14 @@ fn good_json(dir: &Path, args: &[&str]) -> Value {
 
 /// A cycle a second, printed, with the rules of the folder `rules`.
 fn setup(sim: &Kubesim) -> Setup {
+    setup_with(sim, "")
+}
+
+/// The same and `more`.
+fn setup_with(sim: &Kubesim, more: &str) -> Setup {
     Setup::new(&format!(
         "resolution = '1s'\n[source.kubernetes]\napi-server = '{}'\n[source.kubernetes.kubelet]\nhttps = false\n\
-         port = {}\n[rules]\ndir = 'FOLDER/rules'\n[[sink]]\ntype = 'log'\n",
+         port = {}\n[rules]\ndir = 'FOLDER/rules'\n[[sink]]\ntype = 'log'\n{more}",
         sim.api_url(),
         sim.kubelet_port(),
     ))
@@ -279,6 +284,10 @@ fn what_is_no_rule_is_told_with_its_remedy() {
         (&["record", "--out", "x.rec", "--kubelet", "ftp://a"], 2, "begins with `ftp:`"),
         (&["record", "--out", "x.rec", "--kubelet", "https://127.0.0.1:1"], 2, "--insecure-tls"),
         (&["record", "--out", "x.rec", "--kubelet", "http://127.0.0.1:1"], 2, "http://127.0.0.1:1: "),
+        (&["record", "--out", "x.rec", "--from", "127.0.0.1:1"], 2, "write it as http://127.0.0.1:8082"),
+        (&["record", "--out", "folder"], 2, "folder: can't be written: it is no regular file"),
+        (&["record", "--out", "/dev/null"], 2, "it is no regular file"),
+        (&["bench", "good.wasm", "--seconds", "1", "--save", "/dev/null"], 2, "it is no regular file"),
         (&["record"], 2, "--out"),
         (&["tset"], 2, "similar subcommand exists: 'test'"),
     ] {
@@ -339,6 +348,34 @@ async fn batches_of_a_running_millrace_are_recorded_and_replayed() {
     assert!(diff.lines().any(|line| line.starts_with("- pod ") && line.contains(" points")), "{diff}");
     let figures = good_json(dir.path(), &["bench", "pass.wasm", "--input", "two.rec", "--seconds", "1"]);
     assert!(figures["inputs"][0]["about"].as_str().unwrap().contains("two.rec"), "{figures}");
+}
+
+#[test]
+fn a_result_that_is_lost_is_a_failure_and_a_reader_that_leaves_is_none() {
+    let dir = folder();
+    fs::write(dir.path().join("pass.wasm"), guest("pass")).unwrap();
+    let rows = |out: Stdio| {
+        let mut command = Command::new(binary("millrace", "millrace"));
+        command.args(["rule", "replay", "pass.wasm", "--rows"]).current_dir(dir.path());
+        command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let lost = rows(full.into()).wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert_eq!((lost.status.code(), told.contains("the result can't be written: No space")), (Some(2), true), "{told}");
+
+    let mut left = rows(Stdio::piped());
+    drop(left.stdout.take());
+    assert_eq!(left.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_recorded_where_the_configuration_says_so() {
+    let sim = Kubesim::builder().size(1, 1, 1).start().await.unwrap();
+    let router = setup_with(&sim, "[http]\nrecord = false\n").file("rules/.keep", "").start().await;
+    let (refused, text) = router.page("/api/v1/record").await;
+    assert_eq!((refused.as_u16(), text.contains("`record = true` under `[http]`")), (403, true), "{text}");
+    router.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

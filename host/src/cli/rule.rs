@@ -51,7 +51,8 @@ Examples:
 Kinds:
   filter      drops containers below a floor
   relabel     copies pod labels to series labels
-  aggregate   adds a metric up by labels, once a cycle";
+  aggregate   adds a metric up by labels, once a cycle
+In C there is filter.";
 
 const BUILD: &str = "\
 Examples:
@@ -328,8 +329,5 @@ pub(super) fn rule(args: RuleArgs) -> ExitCode {
         RuleVerb::Record(args) => record::record(&args, &console),
         RuleVerb::Replay(args) => replay::replay(&args, &console),
     };
-    match done {
-        Ok(code) => code,
-        Err(fail) => console.fail(&fail),
-    }
+    console.end(done)
 }

@@ -18,7 +18,7 @@ impl fmt::Display for Config {
         for (index, one) in self.sinks.iter().enumerate() {
             writeln!(f, "{:<12}{}", if index == 0 { "sinks" } else { "" }, sink(one))?;
         }
-        write!(f, "http        {}", self.http.listen)
+        write!(f, "http        {}{}", self.http.listen, if self.http.record { "" } else { ", no recording" })
     }
 }
 

@@ -69,6 +69,15 @@ fn the_documented_example_is_read() {
 }
 
 #[test]
+fn recording_is_turned_off_in_the_file() {
+    let config = from_file("[http]\nrecord = false", &["--source=kubernetes:", "--sink=log"]).unwrap().config;
+    assert!(!config.http.record && HttpConfig::default().record);
+    assert!(config.to_string().ends_with("http        0.0.0.0:8082, no recording"), "{config}");
+    let again = from_file(&config.to_toml().to_string(), &[]).unwrap().config;
+    assert_eq!(again.http, config.http);
+}
+
+#[test]
 fn flags_replace_the_source_and_add_sinks() {
     let args = [
         "--source=kubernetes.summary_api:?kubeletPort=10255",

@@ -32,6 +32,11 @@ pub(super) struct Wanted {
     cycles: Option<u32>,
 }
 
+/// What there is instead where the configuration says so.
+pub(super) async fn off() -> (StatusCode, &'static str) {
+    (StatusCode::FORBIDDEN, "recording is turned off; `record = true` under `[http]` of its configuration allows it\n")
+}
+
 /// The next `cycles` cycles, from the beginning of one.
 pub(super) async fn record(
     State(state): State<Recorded>,

@@ -1,7 +1,8 @@
 //! What the verbs print, in colours where somebody looks, and how they fail.
 
+use std::cell::RefCell;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -52,6 +53,8 @@ pub(super) fn code(good: bool) -> ExitCode {
 pub(super) struct Console {
     out_colours: bool,
     error_colours: bool,
+    /// The first line of the result that could not be written, and why.
+    lost: RefCell<Option<String>>,
 }
 
 /// What a text is.
@@ -87,6 +90,7 @@ impl Console {
         Self {
             out_colours: wanted(std::io::stdout().is_terminal()),
             error_colours: wanted(std::io::stderr().is_terminal()),
+            lost: RefCell::default(),
         }
     }
 
@@ -95,9 +99,22 @@ impl Console {
         painted(self.out_colours, paint, text)
     }
 
-    /// A line of the result. Whoever reads it may have gone (`| head`).
+    /// A line of the result. Whoever reads it may have gone (`| head`); any other loss is told at the end.
     pub(super) fn line(&self, text: impl Display) {
-        let _ = writeln!(std::io::stdout(), "{text}");
+        if let Err(error) = writeln!(std::io::stdout(), "{text}")
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.lost.borrow_mut().get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    /// Ends the result: a part of it that is missing is a failure, whatever the verb thinks.
+    pub(super) fn end(&self, done: Result<ExitCode, Fail>) -> ExitCode {
+        let lost = self.lost.take().map(|why| Fail::input(format!("the result can't be written: {why}")));
+        match lost.map_or(done, Err) {
+            Ok(code) => code,
+            Err(fail) => self.fail(&fail),
+        }
     }
 
     /// The result for a program.
@@ -116,7 +133,7 @@ impl Console {
         self.note(format!("{} {text}", painted(self.error_colours, Paint::Warn, "warning:")));
     }
 
-    pub(super) fn fail(&self, fail: &Fail) -> ExitCode {
+    fn fail(&self, fail: &Fail) -> ExitCode {
         self.note(format!("{} {}", painted(self.error_colours, Paint::Bad, "error:"), fail.text));
         ExitCode::from(fail.code)
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::console::Fail;
 use crate::rules::component::MAX_FILE_BYTES;
@@ -40,11 +40,21 @@ pub(super) fn read_wasm(path: &Path) -> Result<Vec<u8>, Fail> {
     read(path, MAX_FILE_BYTES)
 }
 
+/// The name under which a file is written until it is whole. What a rename would replace must be a
+/// regular file: no device, no pipe, no folder.
+pub(super) fn half(path: &Path) -> Result<PathBuf, Fail> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Fail::input(format!("{}: can't be written: it is no regular file", path.display())));
+    }
+    let mut half = path.as_os_str().to_owned();
+    half.push(".new");
+    Ok(half.into())
+}
+
 /// Writes a file whole or not at all: a running Millrace may be watching the folder.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fail> {
     let refused = |error: std::io::Error| Fail::input(format!("{}: can't be written: {error}", path.display()));
-    let mut half = path.as_os_str().to_owned();
-    half.push(".new");
+    let half = half(path)?;
     fs::write(&half, bytes).and_then(|()| fs::rename(&half, path)).map_err(refused)
 }
 

@@ -14,6 +14,33 @@ const MAX_NAME: usize = 60;
 /// Names that Rust or cargo take for something else.
 const TAKEN: &[&str] = &["test", "core", "std", "alloc", "proc-macro", "millrace-sdk", "serde"];
 
+/// Types that the templates use by these names.
+const TAKEN_TYPES: &[&str] = &[
+    "BTreeMap",
+    "Batch",
+    "Cycle",
+    "Descriptor",
+    "Edit",
+    "Entity",
+    "Err",
+    "GroupBy",
+    "Level",
+    "NoSettings",
+    "None",
+    "Ok",
+    "Option",
+    "Point",
+    "Refusal",
+    "Result",
+    "Rule",
+    "Self",
+    "Settings",
+    "Some",
+    "String",
+    "Value",
+    "Vec",
+];
+
 impl Kind {
     /// Its word, which names folders of templates.
     pub(super) fn word(self) -> &'static str {
@@ -98,17 +125,22 @@ fn check_room(dir: &Path) -> Result<(), Fail> {
 
 /// What stands for the words in braces.
 fn words(args: &NewArgs, sdk: &str) -> BTreeMap<&'static str, String> {
-    let type_name = args.name.split('-').filter(|part| !part.is_empty()).fold(String::new(), |name, part| {
-        let (first, rest) = part.split_at(1);
-        name + &first.to_ascii_uppercase() + rest
-    });
     BTreeMap::from([
         ("name", args.name.clone()),
-        ("Type", type_name),
+        ("Type", type_of(&args.name)),
         ("sdk", sdk.to_owned()),
         ("what", args.kind.what().to_owned()),
         ("number", args.kind.number().to_string()),
     ])
+}
+
+/// The name of the rule's type.
+fn type_of(name: &str) -> String {
+    let type_name = name.split('-').filter(|part| !part.is_empty()).fold(String::new(), |name, part| {
+        let (first, rest) = part.split_at(1);
+        name + &first.to_ascii_uppercase() + rest
+    });
+    if TAKEN_TYPES.contains(&type_name.as_str()) { format!("My{type_name}") } else { type_name }
 }
 
 fn rendered(text: &str, words: &BTreeMap<&'static str, String>) -> String {
@@ -137,7 +169,7 @@ fn write_all(dir: &Path, files: &[(String, String)]) -> Result<(), Fail> {
 
 fn told(args: &NewArgs, dir: &Path, files: &[(String, String)], console: &Console) {
     let (dir, kind) = (dir.display(), args.kind.word());
-    console.line(console.paint(Paint::Bold, format!("Made {dir}, a {kind} in {}:", args.lang)));
+    console.line(console.paint(Paint::Bold, format!("Made {dir} ({kind}, {}):", args.lang)));
     let mut shown: Vec<&str> =
         files.iter().map(|(path, _)| path.as_str()).filter(|path| !path.starts_with("vendor/")).collect();
     shown.sort_unstable();
@@ -171,6 +203,19 @@ mod tests {
             assert!(check_name(name).unwrap_err().text().contains(why), "{name}");
         }
         assert!(check_name("drop-idle2").is_ok());
+    }
+
+    #[test]
+    fn a_rule_may_have_the_name_of_something_in_its_code() {
+        for (name, type_name) in [
+            ("drop-idle", "DropIdle"),
+            ("x--y-", "XY"),
+            ("batch", "MyBatch"),
+            ("self", "MySelf"),
+            ("group-by", "MyGroupBy"),
+        ] {
+            assert_eq!(type_of(name), type_name);
+        }
     }
 
     #[test]

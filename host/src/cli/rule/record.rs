@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::Output;
 use super::console::{Console, Fail, Paint, code, size, tamed};
+use super::files;
 use super::redact::Redaction;
 use crate::batch::wire::{self, Decoder, Record};
 use crate::recordings::MAX_CYCLES;
@@ -75,9 +76,10 @@ fn tell(args: &RecordArgs, writing: &Writing, console: &Console) {
         }));
     } else {
         console.line(format!(
-            "{} {}: {cycles} cycles, {batches} batches, {points} points, {}{}",
+            "{} {}: {}, {batches} batches, {points} points, {}{}",
             console.paint(Paint::Good, "recorded"),
             args.out.display(),
+            counted(cycles),
             size(bytes),
             if args.redact { "; labels' values are hashes" } else { "" }
         ));
@@ -90,11 +92,16 @@ fn tell(args: &RecordArgs, writing: &Writing, console: &Console) {
     }
 }
 
+fn counted(cycles: u64) -> String {
+    format!("{cycles} cycle{}", if cycles == 1 { "" } else { "s" })
+}
+
 /// Takes the stream of a running Millrace.
 async fn stream(args: &RecordArgs, writing: &mut Writing, console: &Console) -> Result<(), Fail> {
     let from = args.from.trim_end_matches('/');
     let url = format!("{from}/api/v1/record?cycles={}", args.cycles);
-    let url = Url::parse(&url).map_err(|error| Fail::input(format!("`{from}` is no URL: {error}")))?;
+    let url = Url::parse(&url)
+        .map_err(|error| Fail::input(format!("`{from}` is no URL ({error}); write it as http://127.0.0.1:8082")))?;
     let client = Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(SILENCE).build();
     let client = client.map_err(|error| Fail::input(format!("HTTP client: {error}")))?;
     let answer = client.get(url).send().await.map_err(|error| {
@@ -109,8 +116,8 @@ async fn stream(args: &RecordArgs, writing: &mut Writing, console: &Console) -> 
         let hint = if status == StatusCode::NOT_FOUND { "; is it a Millrace, and one of this version?" } else { "" };
         return Err(Fail::input(format!("{from}: answers {status}: {}{hint}", tamed(text.trim()))));
     }
-    let _progress =
-        console.progress(format!("recording {} cycles; a cycle begins at a multiple of the resolution", args.cycles));
+    let _progress = console
+        .progress(format!("recording {}; a cycle begins at a multiple of the resolution", counted(args.cycles.into())));
     let broken = |what: &dyn std::fmt::Display| Fail::input(format!("{from}: {what}"));
     let (mut answer, mut decoder) = (answer, Decoder::default());
     while let Some(part) = answer.chunk().await.map_err(|error| broken(&format!("the recording broke off: {error}")))? {
@@ -142,9 +149,7 @@ pub(super) struct Writing {
 
 impl Writing {
     fn begin(path: &Path, redact: bool) -> Result<Self, Fail> {
-        let mut half = path.as_os_str().to_owned();
-        half.push(".new");
-        let half = PathBuf::from(half);
+        let half = files::half(path)?;
         let file = File::create(&half).map_err(|error| unwritable(path, &error))?;
         let redaction = redact.then(Redaction::new);
         let mut writing = Self {
