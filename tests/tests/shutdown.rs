@@ -11,11 +11,12 @@ use millrace_tests::fixtures::router::Setup;
 use millrace_tests::kubesim::Kubesim;
 use serde_json::Value;
 
-/// At a second each: far more than a stop may take.
+/// At two seconds each: far more than a stop may take.
 const NODES: usize = 80;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs into its time limit on every batch, and leaves the batch as it is.
+/// Runs into its time limit on every batch, and leaves the batch as it is. So slowly that the stop is
+/// over before it has failed five times and is left alone.
 fn slow(sim: &Kubesim) -> Setup {
     let config = format!(
         "resolution = '60s'\n[source.kubernetes]\napi-server = '{}'\n[source.kubernetes.kubelet]\nhttps = false\n\
@@ -25,7 +26,7 @@ fn slow(sim: &Kubesim) -> Setup {
     );
     Setup::new(&config)
         .file("rules/10-slow.wasm", guest("loops"))
-        .file("rules/10-slow.toml", "limits = { process = '1s' }")
+        .file("rules/10-slow.toml", "limits = { process = '2s' }")
 }
 
 /// A process whose chain has begun with a cycle.
