@@ -4,6 +4,7 @@
 mod budget;
 mod duplicates;
 mod entities;
+mod seen;
 mod writer;
 
 #[cfg(test)]

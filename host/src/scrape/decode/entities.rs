@@ -11,7 +11,8 @@ use super::super::names::{self, Amounts, Fact};
 use super::super::number::{Field, Nanos};
 use super::super::summary::{ContainerStats, NodeStats, PodStats, VolumeStats};
 use super::budget::LabelBudget;
-use super::writer::{Seen, Word, Writer};
+use super::seen::Seen;
+use super::writer::{Word, Writer};
 use super::{DecodeCounts, Decoded, duplicates};
 
 /// A label by its symbols.

@@ -1,8 +1,6 @@
 //! Points: from a block of the wire to rows of the batch. It knows metrics and times, not labels.
 
-use std::hash::Hash;
-
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::batch::{Batch, BatchBuilder, Descriptor, Kind, NamedBy, Origin, TypeConflict, TypeRegistry, UNKNOWN_AT};
 use crate::kube::{NodeFacts, Resources};
@@ -13,6 +11,7 @@ use super::super::number::{Field, Nanos};
 use super::super::summary::{
     AcceleratorStats, CpuStats, FsStats, IoStats, MemoryStats, NetworkStats, Psi, PsiData, SwapStats, UserMetric,
 };
+use super::seen::Seen;
 use super::{DecodeBounds, DecodeCounts};
 
 /// Row of a metric that this batch has not used yet.
@@ -397,33 +396,5 @@ impl<'t> Writer<'t> {
         self.scratch.push_str(prefix);
         self.scratch.push_str(rest);
         self.builder.symbol(&self.scratch)
-    }
-}
-
-/// What one block has had already. Most have fewer than a dozen, and a scan of those costs less than
-/// a hash.
-#[derive(Debug)]
-pub(super) struct Seen<T> {
-    few: Vec<T>,
-    many: HashSet<T>,
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self { few: Vec::new(), many: HashSet::new() }
-    }
-}
-
-impl<T: Copy + Eq + Hash> Seen<T> {
-    /// Whether `item` was asked before; `of` is how many will be asked at most, always the same.
-    pub(super) fn again(&mut self, item: T, of: usize) -> bool {
-        if of > 32 {
-            return !self.many.insert(item);
-        }
-        let again = self.few.contains(&item);
-        if !again {
-            self.few.push(item);
-        }
-        again
     }
 }
