@@ -11,8 +11,7 @@
 //!
 //! A cycle's points come node by node, so which series are the largest is known at its end only: the
 //! **last cycle's ranking decides what stays in this one**. In the first cycle after a start everything
-//! is `other`, and a series that grows into the top appears a cycle later. (A rule that is loaded while
-//! Millrace runs has been beside the chain for a cycle, and starts with a ranking.)
+//! is `other`, and a series that grows into the top appears a cycle later.
 //!
 //! The sum is right in every cycle: what stays and `other` together are all. `other` is an entity of
 //! level `other`, and the points in it are combined as their metric says: most are summed. Points with
