@@ -21,7 +21,8 @@ const HOST: &str = "millrace:rule/host@0.1.0";
 
 fn rule(dir: &Path, args: &[&str]) -> Outcome {
     let mut command = Command::new(binary("millrace", "millrace"));
-    command.arg("rule").args(args).current_dir(dir);
+    // As on many developers' machines, and in most CI: what the tools say must stay readable.
+    command.arg("rule").args(args).current_dir(dir).env("RUST_BACKTRACE", "1");
     Process::start("millrace", command).wait(DEADLINE)
 }
 

@@ -144,6 +144,8 @@ impl Tool {
         fs::write(&contract, wit).map_err(refused)?;
         let progress = console.progress(format!("{} is building", self.name));
         let mut command = (self.compile)(tool, &folder, &contract, &out);
+        // A tool that is written in Rust would follow the author's mistake by its own stack.
+        command.env("RUST_BACKTRACE", "0");
         let done = command.current_dir(&folder).stdin(Stdio::null()).output().map_err(refused)?;
         drop(progress);
         if !done.status.success() {
