@@ -23,6 +23,7 @@ pub mod limits;
 pub mod manifest;
 pub mod rule;
 pub mod stats;
+pub mod watch;
 
 pub use anatomy::Anatomy;
 pub use case::Case;
@@ -37,6 +38,7 @@ pub use limits::Limits;
 pub use manifest::{Manifest, OnError};
 pub use rule::Rule;
 pub use stats::{RuleStats, RuleStatus};
+pub use watch::Watch;
 
 pub(crate) use crate::text::tame;
 
