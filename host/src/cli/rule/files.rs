@@ -61,7 +61,11 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fail> {
     fs::write(&half, bytes).and_then(|()| fs::rename(&half, path)).map_err(refused)
 }
 
-/// A name from a file's: without folder and extension.
+/// A name from a file's: without folder and extension, of a packed rule without both.
 pub(super) fn stem(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let Some((stem, _)) = name.as_deref().and_then(Form::of) {
+        return stem.to_owned();
+    }
     path.file_stem().map_or_else(|| "rule".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }

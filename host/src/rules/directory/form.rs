@@ -165,6 +165,7 @@ mod tests {
         assert!(Form::Zstd.unpack(many, 1 << 20).is_err());
         // A window of 3.75 TiB.
         let wide = [0x28, 0xB5, 0x2F, 0xFD, 0, 0xFF, 1, 0, 0];
-        assert!(Form::Zstd.unpack(wide.to_vec(), 1 << 20).unwrap_err().contains("window"));
+        let what = Form::Zstd.unpack(wide.to_vec(), 1 << 20).unwrap_err();
+        assert!(what.to_lowercase().contains("window"), "{what}");
     }
 }
