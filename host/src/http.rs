@@ -4,6 +4,7 @@
 //! take, and in how long one connection may live, whatever is done on it. A newcomer is never kept
 //! waiting: when all places are taken it gets the one that is missed least.
 
+mod chain;
 mod metrics;
 mod ops;
 mod places;
@@ -128,6 +129,8 @@ fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
     Router::new()
         .route("/", get(ops::index))
         .route("/api/v1/status", get(ops::status))
+        .route("/api/v1/rules", get(chain::all))
+        .route("/api/v1/rules/{name}", get(chain::one))
         .route("/healthz", get(ops::healthz))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))

@@ -36,7 +36,7 @@ pub use instance::{Description, Instance};
 pub use limits::Limits;
 pub use manifest::{Manifest, OnError};
 pub use rule::Rule;
-pub use stats::{RuleStats, RuleStatus};
+pub use stats::{Durations, RuleStats, RuleStatus};
 
 pub(crate) use crate::text::tame;
 

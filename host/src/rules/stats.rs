@@ -1,11 +1,15 @@
 //! What is counted about each rule, and the snapshot that pages and metrics show.
 
+pub mod durations;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+pub use durations::Durations;
 
 use super::fault::{Fault, FaultKind};
 use super::limits::Limits;
@@ -71,12 +75,12 @@ pub struct RuleStats {
     pub process_calls: u64,
     /// Calls of `finish`.
     pub finish_calls: u64,
-    /// Time in `process`, with crossing over and back, ns.
-    pub process_ns: u64,
-    /// Time in `finish`, ns.
-    pub finish_ns: u64,
-    /// Time the host spent on checking and applying the edits, ns.
-    pub apply_ns: u64,
+    /// Time in `process`, with crossing over and back, batch by batch.
+    pub process_time: Durations,
+    /// Time in `finish`, cycle by cycle.
+    pub finish_time: Durations,
+    /// Time the host spent on checking and applying the edits, edit by edit.
+    pub apply_time: Durations,
     /// Points given to `process`.
     pub points_in: u64,
     /// Points that edits dropped.
@@ -129,6 +133,12 @@ impl RuleStats {
             cycle,
             at_ms: since_epoch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0)),
         });
+    }
+
+    /// Time in all calls, with applying the edits.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.process_time.sum() + self.finish_time.sum() + self.apply_time.sum()
     }
 
     /// Failures of every kind.
