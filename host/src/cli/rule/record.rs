@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Client, StatusCode, Url};
 use serde_json::json;
 
+use super::super::remote::{HERE, Remote, RemoteError, reason};
 use super::Output;
-use super::console::{Console, Fail, Paint, code, size, tamed};
+use super::console::{Console, Fail, Paint, code, size};
 use super::files;
 use super::redact::Redaction;
 use crate::batch::wire::{self, Decoder, Record};
@@ -22,7 +22,6 @@ use crate::recordings::MAX_CYCLES;
 
 /// Between two parts of a recording: the longest resolution and more.
 const SILENCE: Duration = Duration::from_secs(3700);
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Arguments of `millrace rule record`.
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The Millrace to record from
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8082", conflicts_with = "kubelet")]
+    #[arg(long, value_name = "URL", default_value = HERE, conflicts_with = "kubelet")]
     from: String,
     /// How many cycles
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CYCLES)))]
@@ -98,29 +97,24 @@ fn counted(cycles: u64) -> String {
 
 /// Takes the stream of a running Millrace.
 async fn stream(args: &RecordArgs, writing: &mut Writing, console: &Console) -> Result<(), Fail> {
-    let from = args.from.trim_end_matches('/');
-    let url = format!("{from}/api/v1/record?cycles={}", args.cycles);
-    let url = Url::parse(&url)
-        .map_err(|error| Fail::input(format!("`{from}` is no URL ({error}); write it as http://127.0.0.1:8082")))?;
-    let client = Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(SILENCE).build();
-    let client = client.map_err(|error| Fail::input(format!("HTTP client: {error}")))?;
-    let answer = client.get(url).send().await.map_err(|error| {
-        let why = if error.is_connect() { "nobody answers there".to_owned() } else { error.to_string() };
-        Fail::input(format!(
-            "{from}: {why}; name the address of a running Millrace with --from, or a kubelet with --kubelet"
-        ))
+    let remote = Remote::at(&args.from, SILENCE).map_err(Fail::input)?;
+    let from = remote.address();
+    let answer = remote.get(&format!("/api/v1/record?cycles={}", args.cycles)).await.map_err(|error| {
+        let hint = match error {
+            RemoteError::Unreachable(_) => {
+                "; name the address of a running Millrace with --from, or a kubelet with --kubelet"
+            }
+            _ => "",
+        };
+        Fail::input(format!("{error}{hint}"))
     })?;
-    let status = answer.status();
-    if status != StatusCode::OK {
-        let text: String = answer.text().await.unwrap_or_default().chars().take(300).collect();
-        let hint = if status == StatusCode::NOT_FOUND { "; is it a Millrace, and one of this version?" } else { "" };
-        return Err(Fail::input(format!("{from}: answers {status}: {}{hint}", tamed(text.trim()))));
-    }
     let _progress = console
         .progress(format!("recording {}; a cycle begins at a multiple of the resolution", counted(args.cycles.into())));
     let broken = |what: &dyn std::fmt::Display| Fail::input(format!("{from}: {what}"));
     let (mut answer, mut decoder) = (answer, Decoder::default());
-    while let Some(part) = answer.chunk().await.map_err(|error| broken(&format!("the recording broke off: {error}")))? {
+    while let Some(part) =
+        answer.chunk().await.map_err(|error| broken(&format!("the recording broke off: {}", reason(&error))))?
+    {
         decoder.push(&part);
         while let Some(record) = decoder.next_record().map_err(|error| broken(&error))? {
             writing.record(record)?;
