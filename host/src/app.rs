@@ -24,6 +24,7 @@ use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
 use crate::status::Board;
+use crate::taps::Taps;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
 
@@ -89,7 +90,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let types = Arc::new(TypeRegistry::default());
     // Before any rule or kubelet names a metric.
     names::reserve(&types).map_err(|conflict| AppError::System(conflict.to_string()))?;
-    let (chain, warnings) = {
+    let (chain, warnings, taps) = {
         let (config, types) = (config.clone(), types.clone());
         let loading = tokio::task::spawn_blocking(move || rules(&config, types));
         loading.await.map_err(|error| AppError::System(error.to_string()))??
@@ -107,7 +108,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
     board.show_rules(chain.status());
     let recordings = Arc::new(Recordings::default());
-    let server = tokio::spawn(http::serve(listener, board.clone(), config.http.record.then(|| recordings.clone())));
+    let batches = http::Batches { recordings: recordings.clone(), taps: taps.clone() };
+    let server = tokio::spawn(http::serve(listener, board.clone(), config.http.record.then_some(batches)));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),
@@ -116,7 +118,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let inventory = Arc::new(Inventory::start(connected.client, facts));
     board.watch(inventory.clone());
 
-    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), recordings, options.live.is_some())
+    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), recordings, taps, options.live.is_some())
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     let cycles = Cycles::new(Parts {
         inventory,
@@ -151,7 +153,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain, Vec<String>), AppError> {
+pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain, Vec<String>, Arc<Taps>), AppError> {
     let executable = std::env::current_exe().map_err(|error| AppError::System(format!("own path: {error}")))?;
     let sources = RuleSources {
         bundled: config.rules.bundled.clone(),
@@ -161,7 +163,7 @@ pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain,
     let set = sources.read(&executable).map_err(AppError::Rules)?;
     let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
     let chain = Chain::start(&engine, &set, types).map_err(AppError::Rules)?;
-    Ok((chain, set.warnings))
+    Ok((chain, set.warnings, engine.taps().clone()))
 }
 
 /// The one place where a kind of sink meets its type.

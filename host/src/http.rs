@@ -10,6 +10,7 @@ mod ops;
 mod places;
 mod process;
 mod record;
+mod tap;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -29,9 +30,11 @@ use tracing::warn;
 
 use crate::recordings::Recordings;
 use crate::status::Board;
+use crate::taps::Taps;
 use crate::throttle::Throttle;
 use places::{Place, Places};
 use record::Recorded;
+use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -65,9 +68,18 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Answers until the task is aborted, which ends all connections. Without `recordings` nothing is recorded.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, recordings: Option<Arc<Recordings>>) {
-    accept(listener, router(board, recordings), LIMITS).await;
+/// Where batches can be looked at.
+#[derive(Clone)]
+pub struct Batches {
+    /// Whole cycles of them, on their way into the chain.
+    pub recordings: Arc<Recordings>,
+    /// Those that go by.
+    pub taps: Arc<Taps>,
+}
+
+/// Answers until the task is aborted, which ends all connections. Without `batches` none is shown.
+pub async fn serve(listener: TcpListener, board: Arc<Board>, batches: Option<Batches>) {
+    accept(listener, router(board, batches), LIMITS).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
@@ -121,10 +133,13 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
-    let record = match recordings {
-        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
-        None => get(record::off),
+fn router(board: Arc<Board>, batches: Option<Batches>) -> Router {
+    let (record, tap) = match batches {
+        Some(Batches { recordings, taps }) => (
+            get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
+            get(tap::tap).with_state(Tapped { taps, board: Arc::clone(&board) }),
+        ),
+        None => (get(record::off), get(tap::off)),
     };
     Router::new()
         .route("/", get(ops::index))
@@ -136,6 +151,7 @@ fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
+        .route("/api/v1/tap", tap)
         .with_state(board)
 }
 

@@ -16,8 +16,10 @@ pub mod scrape;
 pub mod recordings;
 pub mod rules;
 pub mod sinks;
+pub mod taps;
 
 pub mod app;
+mod glob;
 pub mod http;
 pub mod status;
 mod text;

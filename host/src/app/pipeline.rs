@@ -17,6 +17,7 @@ use crate::batch::{Batch, Cycle, Level, strip_private};
 use crate::recordings::Recordings;
 use crate::rules::{Chain, RuleStatus};
 use crate::sinks::{Published, SinkHandle};
+use crate::taps::Taps;
 
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
 /// memory.
@@ -169,10 +170,11 @@ pub fn start(
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
     recordings: Arc<Recordings>,
+    taps: Arc<Taps>,
     show_top: bool,
 ) -> std::io::Result<(Feeder, ChainThread)> {
     let mut pipeline =
-        Pipeline { chain, sinks, recordings, show_top, report: CycleReport::default(), top: Top::default() };
+        Pipeline { chain, sinks, recordings, taps, show_top, report: CycleReport::default(), top: Top::default() };
     start_with(move |job| pipeline.job(job))
 }
 
@@ -192,6 +194,7 @@ struct Pipeline {
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
     recordings: Arc<Recordings>,
+    taps: Arc<Taps>,
     show_top: bool,
     report: CycleReport,
     top: Top,
@@ -264,6 +267,7 @@ impl Pipeline {
             self.top.see(&batch);
         }
         let published = Arc::new(Published { cycle, batch });
+        self.taps.published(&published);
         for sink in &*self.sinks {
             sink.offer(published.clone());
         }

@@ -45,6 +45,11 @@ pub(super) async fn one(State(board): State<Arc<Board>>, Path(name): Path<String
     }
 }
 
+/// Whether there is a rule of this name, in the chain or beside it.
+pub(super) fn is_rule(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.rules.iter().any(|rule| rule.name == name)
+}
+
 /// There is no rule of this name; here are those that there are.
 pub(super) fn unknown(snapshot: &Snapshot, name: &str) -> Response {
     let names: Vec<&str> = snapshot.rules.iter().map(|rule| &*rule.name).collect();

@@ -48,8 +48,7 @@ pub(super) fn draw(view: &View, area: Rect, out: &mut Buffer) -> Page {
     draw_rules(view, now, place(rules), out);
     draw_sinks(view, now, place(sinks), out);
     draw_nodes(view, now, place(nodes), out);
-    let keys = format!(" q quit   Tab rules/nodes   ↑↓ PgUp PgDn scroll   s sort ({})", view.order.word());
-    Line::styled(keys, DIM).render(foot, out);
+    Line::styled(last_line(view), DIM).render(foot, out);
     page
 }
 
@@ -136,18 +135,22 @@ fn trouble(view: &View) -> Line<'static> {
     Line::styled(format!(" rule {} is {}: {}", tame(&rule.name, 60), rule.state(), tame(&fault.text, TEXT)), WARN)
 }
 
-/// What the figures are of.
-fn span(view: &View) -> &'static str {
-    match view.cycles() {
+/// What the counts of rules and sinks are of, and what keys do.
+fn last_line(view: &View) -> String {
+    let counts = match view.cycles() {
         None => "since the start",
-        Some(1) => "last cycle",
-        Some(_) => "a cycle",
-    }
+        Some(1) => "of the last cycle",
+        Some(_) => "of a cycle, on average",
+    };
+    let order = view.order.word();
+    let keys =
+        if view.keys { format!("q quit  Tab rules/nodes  ↑↓ scroll  s sort ({order})   ") } else { String::new() };
+    format!(" {keys}counts: {counts}")
 }
 
 /// A heading with its part's name, how much of it is seen, and what the arrows scroll.
 fn heading(view: &View, what: &str, part: Option<Part>, first: usize, shown: usize, all: usize) -> Span<'static> {
-    let mark = if part == Some(view.part) { "›" } else { " " };
+    let mark = if view.keys && part == Some(view.part) { "›" } else { " " };
     let seen =
         if shown < all { format!(" {}-{} of {all}", first + 1, (first + shown).min(all)) } else { String::new() };
     Span::styled(format!("{mark}{what}{seen}"), HEADING)
@@ -174,8 +177,7 @@ fn titles(first: Span<'static>, others: &[&'static str]) -> Row<'static> {
 fn draw_rules(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let wide = area.width >= WIDE;
     let (all, shown) = (now.all_rules().count(), usize::from(area.height.saturating_sub(1)));
-    let name = format!("RULES {}", span(view));
-    let title = heading(view, &name, Some(Part::Rules), view.first_rule, shown, all);
+    let title = heading(view, "RULES", Some(Part::Rules), view.first_rule, shown, all);
     let mut columns = vec!["STATE", "CALLS", "p50", "p99", "IN", "DROPPED", "ADDED", "FAILED", "MEMORY"];
     let mut widths = vec![Constraint::Fill(1)];
     widths.extend([7, 6, 6, 6, 6, 7, 6, 6, 6].map(Constraint::Length));
@@ -225,8 +227,7 @@ fn rule_row(view: &View, rule: &Rule, wide: bool) -> Row<'static> {
 
 fn draw_sinks(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let shown = usize::from(area.height.saturating_sub(1));
-    let name = format!("SINKS {}", span(view));
-    let title = heading(view, &name, None, 0, shown, now.sinks.len());
+    let title = heading(view, "SINKS", None, 0, shown, now.sinks.len());
     let widths = [Constraint::Fill(2), Constraint::Length(7), Constraint::Length(8), Constraint::Length(7)];
     let widths = widths.into_iter().chain([Constraint::Length(7), Constraint::Length(8), Constraint::Fill(3)]);
     let rows = now.sinks.iter().take(shown).map(|sink| sink_row(view, sink));
@@ -254,7 +255,7 @@ fn sink_row(view: &View, sink: &Sink) -> Row<'static> {
 
 fn draw_nodes(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let shown = usize::from(area.height.saturating_sub(1));
-    let title = heading(view, "NODES last cycle", Some(Part::Nodes), view.first_node, shown, now.nodes.len());
+    let title = heading(view, "NODES", Some(Part::Nodes), view.first_node, shown, now.nodes.len());
     let widths = [Constraint::Fill(2), Constraint::Length(12), Constraint::Length(7), Constraint::Length(7)];
     let widths = widths.into_iter().chain([Constraint::Length(7), Constraint::Length(7), Constraint::Fill(3)]);
     let rows = now.nodes.iter().skip(view.first_node).take(shown).map(node_row);
