@@ -324,9 +324,11 @@ mod tests {
         show();
         assert_eq!(got(&mut slow), [format!("skipped {}", 10 - kept), (1 << 18).to_string()]);
 
-        (0..10).for_each(|_| show());
-        tokio::time::advance(PATIENCE).await;
-        show();
+        for wait in [Duration::ZERO; 10].into_iter().chain([PATIENCE]) {
+            tokio::time::advance(wait).await;
+            show();
+            assert_eq!(got(&mut quick).len(), 1);
+        }
         assert_eq!(taps.count.load(Ordering::SeqCst), 1, "the other one goes on");
         let mut last = 0;
         while slow.next().await.is_some() {
