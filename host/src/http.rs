@@ -10,6 +10,7 @@ mod ops;
 mod places;
 mod process;
 mod record;
+mod reload;
 mod tap;
 
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,11 +30,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use crate::recordings::Recordings;
+use crate::reloads::Reloads;
 use crate::status::Board;
 use crate::taps::Taps;
 use crate::throttle::Throttle;
 use places::{Place, Places};
 use record::Recorded;
+use reload::Reloading;
 use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
@@ -77,9 +80,20 @@ pub struct Batches {
     pub taps: Arc<Taps>,
 }
 
-/// Answers until the task is aborted, which ends all connections. Without `batches` none is shown.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, batches: Option<Batches>) {
-    accept(listener, router(board, batches), LIMITS).await;
+/// What HTTP shows, and may ask for.
+#[derive(Clone)]
+pub struct Shown {
+    /// The state after each cycle.
+    pub board: Arc<Board>,
+    /// Where batches can be looked at; `None`: they are not shown.
+    pub batches: Option<Batches>,
+    /// Where reloads are asked for.
+    pub reloads: Arc<Reloads>,
+}
+
+/// Answers until the task is aborted, which ends all connections.
+pub async fn serve(listener: TcpListener, shown: Shown) {
+    accept(listener, router(shown), LIMITS).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
@@ -133,10 +147,11 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(board: Arc<Board>, batches: Option<Batches>) -> Router {
+fn router(Shown { board, batches, reloads }: Shown) -> Router {
+    let resolution = board.resolution();
     let (record, tap) = match batches {
         Some(Batches { recordings, taps }) => (
-            get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
+            get(record::record).with_state(Recorded { recordings, resolution }),
             get(tap::tap).with_state(Tapped { taps, board: Arc::clone(&board) }),
         ),
         None => (get(record::off), get(tap::off)),
@@ -152,6 +167,11 @@ fn router(board: Arc<Board>, batches: Option<Batches>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
         .route("/api/v1/tap", tap)
+        .route("/api/v1/rules/{name}/shadow", get(chain::shadow))
+        .route(
+            "/api/v1/rules/reload",
+            post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
+        )
         .with_state(board)
 }
 

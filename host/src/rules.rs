@@ -8,12 +8,14 @@
 pub mod anatomy;
 mod bindings;
 mod breaker;
+pub mod candidate;
 pub mod case;
 pub mod chain;
 mod clock;
 pub mod component;
 pub mod desk;
 pub mod directory;
+pub mod effect;
 pub mod engine;
 pub mod fault;
 pub mod host;
@@ -22,9 +24,13 @@ pub mod instance;
 pub mod limits;
 pub mod manifest;
 pub mod rule;
+pub mod shadow;
 pub mod stats;
+pub mod trial;
+pub mod watch;
 
 pub use anatomy::Anatomy;
+pub use candidate::Candidate;
 pub use case::Case;
 pub use chain::Chain;
 pub use component::{CompiledRule, Digest, LoadError};
@@ -35,8 +41,11 @@ pub use fault::{Call, Fault, FaultKind};
 pub use instance::{Description, Instance};
 pub use limits::Limits;
 pub use manifest::{Manifest, OnError};
-pub use rule::Rule;
-pub use stats::{Durations, RuleStats, RuleStatus};
+pub use rule::{Rule, Version};
+pub use shadow::ShadowStatus;
+pub use stats::{Durations, RuleState, RuleStats, RuleStatus};
+pub use trial::Verdict;
+pub use watch::Watch;
 
 pub(crate) use crate::text::tame;
 

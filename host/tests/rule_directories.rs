@@ -3,10 +3,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millrace::rules::{OnError, RuleSources};
+use millrace::rules::{Digest, OnError, RuleSources};
 
 /// A directory of bundled rules and one of the user's, with these files. Nothing is compiled
 /// here, so any bytes are a rule.
@@ -134,6 +135,69 @@ fn what_no_config_map_holds_is_warned_about() {
     fs::write(sources.dirs[0].join("10-a.wasm"), vec![1; (1 << 20) + 1]).unwrap();
     let set = sources.read(Path::new("bin")).unwrap();
     assert!(set.warnings[0].contains("ConfigMap"), "{:?}", set.warnings);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn a_packed_rule_stands_in_the_same_slot_as_an_unpacked_one() {
+    let (_root, sources) = directories(&["50-heapster.wasm", "60-limits.wasm"], &[("70-z.wasm.zst", "")]);
+    let dir = &sources.dirs[0];
+    // Larger than a ConfigMap holds, but not as it lies there.
+    let large = vec![7; 2 << 20];
+    fs::write(dir.join("10-a.wasm.zst"), zstd(&large)).unwrap();
+    fs::write(dir.join("10-a.toml"), format!("digest = '{}'", Digest::of(&large))).unwrap();
+    fs::write(dir.join("50-heapster.wasm.gz"), gzip(b"user")).unwrap();
+    fs::write(dir.join("60-limits.wasm.gz"), "").unwrap();
+    let set = sources.read(Path::new("bin")).unwrap();
+    let found: Vec<_> = set.files.iter().map(|file| (file.slot.as_str(), file.name.as_str())).collect();
+    assert_eq!(found, [("10-a.wasm", "a"), ("50-heapster.wasm", "heapster")]);
+    assert_eq!(set.files[0].bytes, large);
+    assert_eq!(set.files[1].bytes, b"user");
+    assert_eq!(set.files[1].manifest.on_error, OnError::Drop);
+    assert_eq!(set.warnings.len(), 2, "{:?}", set.warnings);
+    assert!(set.warnings.iter().all(|it| it.contains("left out")), "{:?}", set.warnings);
+}
+
+#[test]
+fn packed_rules_that_are_ambiguous_damaged_or_too_large_are_problems() {
+    let (_root, sources) = directories(
+        &["50-heapster.wasm"],
+        &[("10-a.wasm", "a"), ("20-b.wasm.gz", "no gzip"), ("20-b.toml", ""), ("30-c.wasm.zst", "no zstd")],
+    );
+    let dir = &sources.dirs[0];
+    fs::write(dir.join("10-a.wasm.gz"), gzip(b"a")).unwrap();
+    fs::write(dir.join("40-bomb.wasm.gz"), gzip(&vec![0; 33 << 20])).unwrap();
+    let problems = sources.read(Path::new("bin")).unwrap_err();
+    for want in [
+        "10-a.wasm.gz: stands beside 10-a.wasm, the same rule in another form",
+        "20-b.wasm.gz: can't be unpacked as gzip",
+        "30-c.wasm.zst: can't be unpacked as zstd",
+        "40-bomb.wasm.gz: unpacks to more than 32 MiB",
+    ] {
+        let named = problems.iter().any(|it| it.to_string().contains(want));
+        assert!(named, "{want}: {problems:?}");
+    }
+    assert_eq!(problems.len(), 4, "{problems:?}");
+}
+
+#[test]
+fn many_rules_that_unpack_to_too_much_together_are_a_problem() {
+    let (_root, sources) = directories(&["50-heapster.wasm"], &[]);
+    let bomb = gzip(&vec![0; 32 << 20]);
+    for number in 10..30 {
+        fs::write(sources.dirs[0].join(format!("{number}-bomb.wasm.gz")), &bomb).unwrap();
+    }
+    let problems = sources.read(Path::new("bin")).unwrap_err();
+    assert!(problems.iter().all(|it| it.to_string().contains("MiB together")), "{problems:?}");
 }
 
 #[cfg(unix)]

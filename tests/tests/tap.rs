@@ -83,6 +83,8 @@ async fn a_tap_costs_a_rule_nothing_and_a_failure_is_shown() {
     let setup = setup
         .file("rules/60-drop-all.wasm", guest("drop_all"))
         .file("rules/60-drop-all.toml", "")
+        .file("rules/55-beside.wasm", guest("drop_all"))
+        .file("rules/55-beside.toml", "shadow = true\n")
         .file("rules/70-refuses.wasm", guest("refuses_batch"))
         .file("rules/70-refuses.toml", "");
     let mut router = setup.start().await;
@@ -104,6 +106,10 @@ async fn a_tap_costs_a_rule_nothing_and_a_failure_is_shown() {
     assert_eq!((outcome.code(), outcome.stderr.as_str()), (Some(0), ""), "Ctrl-C ends it quietly");
     let shown = outcome.stdout.lines().filter(|line| line.starts_with("- ")).count();
     assert!(shown > 0 && outcome.stdout.lines().all(|line| line.starts_with(['-', '#'])), "{}", outcome.stdout);
+
+    // What runs beside the chain is shown like any other, and nothing of it is done.
+    let shadow = rows(&router, &["--rule=beside", "--count=3"]).await;
+    assert!(shadow.iter().all(|row| row["mark"] == "-" && row["shadow"] == true), "{shadow:?}");
 
     let failing = Process::millrace(["tap", router.address(), "--rule=refuses"]);
     router.cycles(2).await;

@@ -20,7 +20,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::process;
 use crate::kube::KindStatus;
-use crate::rules::{RuleStats, RuleStatus};
+use crate::rules::effect::Sides;
+use crate::rules::{RuleStats, RuleStatus, ShadowStatus};
 use crate::sinks::LedgerSnapshot;
 use crate::status::{Board, Snapshot};
 use families::Families;
@@ -63,6 +64,8 @@ impl Collector for Published {
         watches(&mut to, board)?;
         rules(&mut to, &snapshot.rules)?;
         failures(&mut to, &snapshot.rules)?;
+        shadows(&mut to, &snapshot.shadows)?;
+        reloads(&mut to, board)?;
         sinks(&mut to, &board.ledgers())
     }
 }
@@ -207,6 +210,44 @@ fn failures(to: &mut Families<'_>, rules: &[RuleStatus]) -> fmt::Result {
     to.counters("millrace_rule_log_lines_dropped", "Log lines of a rule over the bound.", None, lines)?;
     let counts = each(|rule| rule.counts_refused);
     to.counters("millrace_rule_counts_refused", "Counts of a rule with a name too many or bad.", None, counts)
+}
+
+fn shadows(to: &mut Families<'_>, shadows: &[ShadowStatus]) -> fmt::Result {
+    let last = || shadows.iter().filter_map(|shadow| Some((&*shadow.rule.name, shadow.last_cycle.as_ref()?)));
+    let both = |rule, sides: Sides| {
+        [("before", sides.before), ("after", sides.after)]
+            .map(|(side, count)| ([("rule", rule), ("side", side)], count))
+    };
+    let points = last().flat_map(|(rule, effect)| both(rule, effect.points));
+    to.gauges(
+        "millrace_shadow_points",
+        "Points of the last cycle before a rule in the shadow, and as it would hand them on.",
+        None,
+        points,
+    )?;
+    let series = last().flat_map(|(rule, effect)| both(rule, effect.series));
+    to.gauges("millrace_shadow_series", "Different series of the last cycle, in the same way.", None, series)?;
+    let failures = shadows.iter().map(|shadow| ([("rule", &*shadow.rule.name)], shadow.rule.stats.fault_count()));
+    to.counters("millrace_shadow_failures", "Failed calls of a rule in the shadow.", None, failures)
+}
+
+fn reloads(to: &mut Families<'_>, board: &Board) -> fmt::Result {
+    let Some(reloads) = board.reloads() else { return Ok(()) };
+    to.gauge(
+        "millrace_config_last_reload_successful",
+        "Whether the rules that run are those that were read last.",
+        None,
+        u64::from(reloads.last_successful),
+    )?;
+    to.gauge(
+        "millrace_config_last_reload_success_timestamp",
+        "When the running rules were read, since the epoch.",
+        Some(&Unit::Seconds),
+        reloads.last_success_seconds,
+    )?;
+    let ended = [("took-over", reloads.took_over), ("refused", reloads.refused)];
+    let ended = ended.map(|(outcome, count)| ([("outcome", outcome)], count));
+    to.counters("millrace_rule_reloads", "Changed sets of rules, by what became of them.", None, ended)
 }
 
 fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {

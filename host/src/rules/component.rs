@@ -75,7 +75,8 @@ pub enum LoadError {
     NotLinked(String),
 }
 
-/// SHA-256 of a rule's file as it was read.
+/// SHA-256 of a rule's module or component. A packed file's is that of what it unpacks to: packing it
+/// otherwise makes it no other rule.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 

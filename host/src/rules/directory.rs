@@ -1,11 +1,13 @@
 //! Reads the set of rules from its directories: the bundled ones, then the user's.
 //!
 //! Reads files and nothing else; [`super::Chain::start`] compiles what is found. All problems of
-//! all files are reported at once.
+//! all files are reported at once. Each directory is read as one set, see [`files`]; two directories
+//! are two sets, and nothing holds them together.
+
+pub mod files;
+pub mod form;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -13,11 +15,15 @@ use serde_json::{Map, Value};
 use super::Problem;
 use super::component::{Digest, MAX_FILE_BYTES};
 use super::manifest::{HEAPSTER, Manifest};
+use files::Found;
+use form::Form;
 
 /// Largest file that fits a ConfigMap, bytes.
 const CONFIG_MAP_BYTES: usize = 1 << 20;
 /// Largest manifest, bytes.
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
+/// All files of all directories together, packed and unpacked, bytes.
+const MAX_SET_BYTES: usize = 256 << 20;
 /// Rules in one chain.
 const MAX_RULES: usize = 64;
 /// Longest file name, bytes.
@@ -39,11 +45,12 @@ pub struct RuleSources {
 pub struct RuleFile {
     /// Its name in logs, metrics and totals: the file's without number and extension.
     pub name: String,
-    /// Its file name, such as `50-heapster.wasm`; the chain's order.
+    /// Its file name without `.gz` and `.zst`, such as `50-heapster.wasm`; the chain's order.
     pub slot: String,
-    /// Where it was read.
+    /// Where it was read. In a ConfigMap volume that is the folder behind `..data`, which is gone
+    /// after the next change.
     pub path: PathBuf,
-    /// The file.
+    /// The module or component, unpacked.
     pub bytes: Vec<u8>,
     /// Its settings, with all defaults.
     pub manifest: Manifest,
@@ -98,8 +105,17 @@ pub fn bundled_places(named: Option<&Path>, executable: &Path) -> Vec<PathBuf> {
 #[derive(Debug, Default)]
 struct Slot {
     /// None: an empty file left it out.
-    wasm: Option<(PathBuf, Vec<u8>)>,
+    wasm: Option<Wasm>,
     manifest: Option<(PathBuf, String)>,
+}
+
+#[derive(Debug)]
+struct Wasm {
+    path: PathBuf,
+    /// Unpacked.
+    bytes: Vec<u8>,
+    /// What the file itself has, bytes.
+    stored: usize,
 }
 
 #[derive(Debug, Default)]
@@ -107,71 +123,93 @@ struct Reading {
     slots: BTreeMap<String, Slot>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    /// Bytes read and unpacked so far.
+    bytes: usize,
 }
 
 impl Reading {
     fn directory(&mut self, dir: &Path) {
-        let names = match list(dir) {
-            Ok(names) => names,
-            Err(error) => {
-                let what = format!("can't be read: {error}; make the directory, or leave it out");
-                return self.problems.push(Problem::new(dir.display(), what));
-            }
+        let most = |name: &str| match Form::of(name) {
+            Some(_) => Some(MAX_FILE_BYTES),
+            None => name.ends_with(".toml").then_some(MAX_MANIFEST_BYTES),
         };
+        let found = match files::read(dir, MAX_SET_BYTES - self.bytes.min(MAX_SET_BYTES), most) {
+            Ok(found) => found,
+            Err(what) => return self.problem(dir, what),
+        };
+        self.ambiguous(&found);
         // Rules first: a manifest may stand beside a rule of an earlier directory.
-        for (stem, path) in with_extension(&names, "wasm") {
-            if let Some(bytes) = self.file(path, MAX_FILE_BYTES) {
-                let wasm = (!bytes.is_empty()).then(|| (path.clone(), bytes));
-                let slot = Slot { wasm, manifest: None };
-                if is_name(stem) {
-                    self.slots.insert(format!("{stem}.wasm"), slot);
-                } else {
-                    let what = format!(
-                        "has a name that is no rule's; use at most {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 . _ -"
-                    );
-                    self.problems.push(Problem::new(path.display(), what));
+        let (rules, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| Form::of(&file.name).is_some());
+        for Found { name, path, bytes } in rules.into_iter().chain(others) {
+            match (Form::of(&name), name.strip_suffix(".toml"), bytes) {
+                (Some((stem, form)), _, Some(bytes)) => self.rule(stem, path, form, bytes),
+                (None, Some(stem), Some(bytes)) => self.manifest(stem, &path, bytes),
+                _ => {
+                    let what = "is neither .wasm, .wasm.gz, .wasm.zst nor .toml and is ignored";
+                    self.warnings.push(format!("{}: {what}", path.display()));
                 }
             }
         }
-        for (stem, path) in with_extension(&names, "toml") {
-            if let Some(bytes) = self.file(path, MAX_MANIFEST_BYTES) {
-                self.manifest(stem, path, bytes);
-            }
-        }
-        for (name, path) in &names {
-            if !name.ends_with(".wasm") && !name.ends_with(".toml") {
-                self.warnings.push(format!("{}: is neither .wasm nor .toml and is ignored", path.display()));
+    }
+
+    /// One rule in two forms: which one counts nobody could guess.
+    fn ambiguous(&mut self, found: &[Found]) {
+        let mut seen: HashMap<&str, &Found> = HashMap::new();
+        for file in found {
+            let Some((stem, _)) = Form::of(&file.name) else { continue };
+            if let Some(other) = seen.insert(stem, file) {
+                let what =
+                    format!("stands beside {}, the same rule in another form; remove one of the two", other.name);
+                self.problem(&file.path, what);
             }
         }
     }
 
-    fn manifest(&mut self, stem: &str, path: &Path, bytes: Vec<u8>) {
-        let what = match (self.slots.get_mut(&format!("{stem}.wasm")), String::from_utf8(bytes)) {
-            (_, Err(_)) => "is not UTF-8; write it anew".to_owned(),
-            (None, _) => format!("stands beside no {stem}.wasm; rename or remove it"),
-            (Some(slot), Ok(text)) => {
-                slot.manifest = Some((path.to_owned(), text));
-                return;
+    fn rule(&mut self, stem: &str, path: PathBuf, form: Form, bytes: Result<Vec<u8>, String>) {
+        if !is_name(stem) {
+            let what = format!(
+                "has a name that is no rule's; use at most {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 . _ -"
+            );
+            return self.problem(&path, what);
+        }
+        // It is there even if it is no good: its manifest does not stand alone.
+        let slot = self.slots.entry(format!("{stem}.wasm")).insert_entry(Slot::default()).into_mut();
+        let unpacked = bytes.and_then(|bytes| {
+            let stored = bytes.len();
+            let room = MAX_SET_BYTES.saturating_sub(self.bytes + stored);
+            if room < MAX_FILE_BYTES {
+                return Err(format!("comes after rules that have {} MiB together; leave some out", self.bytes >> 20));
             }
-        };
-        self.problems.push(Problem::new(path.display(), what));
+            let bytes = form.unpack(bytes, MAX_FILE_BYTES)?;
+            self.bytes += stored + bytes.len();
+            Ok((stored, bytes))
+        });
+        match unpacked {
+            Ok((_, bytes)) if bytes.is_empty() => {}
+            Ok((stored, bytes)) => slot.wasm = Some(Wasm { path, bytes, stored }),
+            Err(what) => self.problem(&path, what),
+        }
     }
 
-    fn file(&mut self, path: &Path, most: usize) -> Option<Vec<u8>> {
-        match read(path, most) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                let what = format!("can't be read: {error}");
-                self.problems.push(Problem::new(path.display(), what));
-                None
-            }
+    fn manifest(&mut self, stem: &str, path: &Path, bytes: Result<Vec<u8>, String>) {
+        let slot = self.slots.get_mut(&format!("{stem}.wasm"));
+        let text =
+            bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8; write it anew".to_owned()));
+        match (text, slot) {
+            (Err(what), _) => self.problem(path, what),
+            (Ok(_), None) => self.problem(path, format!("stands beside no {stem}.wasm; rename or remove it")),
+            (Ok(text), Some(slot)) => slot.manifest = Some((path.to_owned(), text)),
         }
+    }
+
+    fn problem(&mut self, place: &Path, what: impl std::fmt::Display) {
+        self.problems.push(Problem::new(place.display(), what));
     }
 
     fn set(mut self, heapster: &Map<String, Value>) -> Result<RuleSet, Vec<Problem>> {
         let mut files = Vec::new();
         for (slot, Slot { wasm, manifest }) in std::mem::take(&mut self.slots) {
-            let Some((path, bytes)) = wasm else {
+            let Some(Wasm { path, bytes, stored }) = wasm else {
                 let more =
                     if slot == HEAPSTER && !heapster.is_empty() { ", and its settings have no effect" } else { "" };
                 self.warnings.push(format!("{slot} is left out by an empty file: no rule runs in its place{more}"));
@@ -181,8 +219,8 @@ impl Reading {
             if slot == HEAPSTER {
                 defaults.settings.clone_from(heapster);
             }
-            if bytes.len() > CONFIG_MAP_BYTES {
-                let (path, size) = (path.display(), bytes.len() >> 10);
+            if stored > CONFIG_MAP_BYTES {
+                let (path, size) = (path.display(), stored >> 10);
                 self.warnings.push(format!("{path}: is {size} KiB; no ConfigMap holds over 1 MiB"));
             }
             if let Some(manifest) = self.checked(defaults, manifest, &bytes) {
@@ -212,57 +250,16 @@ impl Reading {
         };
         let digest = Digest::of(bytes);
         if manifest.digest.is_some_and(|wanted| wanted != digest) {
-            let what = format!("`digest` does not match: the .wasm file has {digest}");
-            self.problems.push(Problem::new(path.display(), what));
+            let what = format!("`digest` does not match: the rule (unpacked, if it is packed) has {digest}");
+            self.problem(&path, what);
         }
         Some(manifest)
     }
 }
 
-/// The directory's files by name. Kubernetes swaps a volume's `..data` as a whole: reading through
-/// the folder that it points to gives the files of one version.
-fn list(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let data = dir.join("..data");
-    let dir = if data.is_dir() { data.canonicalize()? } else { dir.to_owned() };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            names.push((name, entry.path()));
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn with_extension<'a>(
-    names: &'a [(String, PathBuf)],
-    extension: &'a str,
-) -> impl Iterator<Item = (&'a str, &'a PathBuf)> {
-    names.iter().filter_map(move |(name, path)| {
-        let stem = name.strip_suffix(extension)?.strip_suffix('.')?;
-        Some((stem, path))
-    })
-}
-
 fn is_name(stem: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !stem.is_empty() && stem.len() <= MAX_NAME_BYTES && stem.bytes().all(allowed)
-}
-
-/// Reads a regular file of at most `most` bytes. Opening a pipe would wait for ever.
-fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let refused = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if !fs::metadata(path)?.is_file() {
-        return Err(refused("it is no regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most {
-        return Err(refused(format!("it is larger than {} MiB", most >> 20)));
-    }
-    Ok(bytes)
 }
 
 /// `50-heapster.wasm` is called `heapster`, unless two would have one name.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::console::Fail;
 use crate::rules::component::MAX_FILE_BYTES;
+use crate::rules::directory::form::Form;
 
 /// Reads a regular file of at most `most` bytes.
 pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Fail> {
@@ -31,13 +32,15 @@ pub(super) fn read_text(path: &Path, most: usize) -> Result<String, Fail> {
     String::from_utf8(read(path, most)?).map_err(|_| Fail::input(format!("{}: is not UTF-8", path.display())))
 }
 
-/// A rule's file.
+/// A rule's file, unpacked if it is a `.wasm.gz` or `.wasm.zst`.
 pub(super) fn read_wasm(path: &Path) -> Result<Vec<u8>, Fail> {
     if path.is_dir() {
         let remedy = "is a folder; name the .wasm file that `millrace rule build` writes into it";
         return Err(Fail::input(format!("{}: {remedy}", path.display())));
     }
-    read(path, MAX_FILE_BYTES)
+    let bytes = read(path, MAX_FILE_BYTES)?;
+    let form = Form::of(&path.to_string_lossy()).map_or(Form::Plain, |(_, form)| form);
+    form.unpack(bytes, MAX_FILE_BYTES).map_err(|what| Fail::input(format!("{}: {what}", path.display())))
 }
 
 /// The name under which a file is written until it is whole. What a rename would replace must be a
@@ -58,7 +61,11 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fail> {
     fs::write(&half, bytes).and_then(|()| fs::rename(&half, path)).map_err(refused)
 }
 
-/// A name from a file's: without folder and extension.
+/// A name from a file's: without folder and extension, of a packed rule without both.
 pub(super) fn stem(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let Some((stem, _)) = name.as_deref().and_then(Form::of) {
+        return stem.to_owned();
+    }
     path.file_stem().map_or_else(|| "rule".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }

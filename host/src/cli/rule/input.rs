@@ -70,16 +70,16 @@ impl Input {
 pub(super) fn subject(engine: &RuleEngine, args: &InputArgs, console: &Console) -> Result<Subject, Fail> {
     let bytes = files::read_wasm(&args.rule)?;
     let compiled = build::load(engine, &args.rule, &bytes, console)?;
-    let beside = args.rule.with_extension("toml");
+    let name = files::stem(&args.rule);
+    let beside = args.rule.with_file_name(format!("{name}.toml"));
     let path = args.settings.clone().or_else(|| beside.is_file().then_some(beside));
-    let slot = args.rule.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut manifest = Manifest::default_of(&slot);
+    let mut manifest = Manifest::default_of(&format!("{name}.wasm"));
     if let Some(path) = path {
         let text = files::read_text(&path, MAX_SETTINGS_BYTES)?;
         let wrong = |problems: Vec<String>| Fail::input(format!("{}: {}", path.display(), problems.join("\n")));
         manifest = manifest.read(&text).map_err(wrong)?;
     }
-    Ok(Subject { name: files::stem(&args.rule), bytes, compiled, manifest })
+    Ok(Subject { name, bytes, compiled, manifest })
 }
 
 /// The inputs at the places that the arguments or the file's name say, with a word for each.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::rules::{Limits, OnError};
+use crate::rules::{Limits, OnError, RuleState};
 use crate::status::{Counters, CycleStatus};
 
 /// One rule, a cycle, no sinks.
@@ -19,6 +19,7 @@ fn board() -> Arc<Board> {
         described_as: String::new(),
         version: "1\"\\\n2".to_owned(),
         sdk: String::new(),
+        state: RuleState::Running,
         on_error: OnError::Drop,
         limits: Limits::default(),
         halted: false,
@@ -30,7 +31,7 @@ fn board() -> Arc<Board> {
         counters: BTreeMap::from([("kept".to_owned(), 7)]),
     };
     let counters = Counters { cycles: 1, failures: BTreeMap::from([("timeout", 2)]), ..Counters::default() };
-    board.publish(Snapshot { cycle: Some(CycleStatus::default()), counters, rules: vec![rule], nodes: Vec::new() });
+    board.publish(Snapshot { cycle: Some(CycleStatus::default()), counters, rules: vec![rule], ..Snapshot::default() });
     Arc::new(board)
 }
 

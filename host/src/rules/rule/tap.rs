@@ -30,7 +30,7 @@ impl Rule {
         bounds: &BatchBounds,
         types: &TypeRegistry,
     ) -> Option<Batch> {
-        let Some(watch) = self.compiled.taps().watch(&self.name) else {
+        let Some(watch) = self.watch() else {
             return self.process_unseen(cycle, batch, bounds, types);
         };
         if watch.wants(At::Before) {
@@ -44,12 +44,19 @@ impl Rule {
 
     /// Ends a cycle. The rule's totals, if it has any.
     pub fn finish(&mut self, cycle: &Cycle, types: &TypeRegistry) -> Option<Batch> {
-        let Some(watch) = self.compiled.taps().watch(&self.name) else { return self.finish_unseen(cycle, types) };
+        let Some(watch) = self.watch() else { return self.finish_unseen(cycle, types) };
         let origin = Origin::Totals(self.name.to_string());
         let before = self.begin_watched(&watch, || Batch::empty(origin, cycle.time));
         let done = self.finish_unseen(cycle, types);
         self.end_watched(&watch, cycle, before, done.as_ref());
         done
+    }
+
+    /// Those who look at this call. A version in its shadow cycle bears the name of the one that runs, and
+    /// that one is meant.
+    fn watch(&self) -> Option<Watch> {
+        let watch = self.compiled.taps().watch(&self.name)?;
+        (!self.beside || self.manifest.shadow).then_some(watch)
     }
 
     fn begin_watched(&mut self, watch: &Watch, batch: impl FnOnce() -> Batch) -> Option<Batch> {
@@ -82,6 +89,6 @@ impl Rule {
     }
 
     fn show(&self, watch: &Watch, at: At, cycle: &Cycle, what: What) {
-        watch.show(at, Seen { cycle: *cycle, shadow: false, what });
+        watch.show(at, Seen { cycle: *cycle, shadow: self.beside, what });
     }
 }

@@ -32,6 +32,15 @@ impl Durations {
         self.max_ns = self.max_ns.max(ns);
     }
 
+    /// Counts the calls that another counted.
+    pub fn add(&mut self, other: &Self) {
+        for (calls, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *calls += more;
+        }
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
     /// How many calls there were.
     #[must_use]
     pub fn count(&self) -> u64 {
