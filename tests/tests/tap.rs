@@ -62,7 +62,7 @@ async fn rows_are_shown_on_their_way_to_the_sinks_and_around_a_rule() {
     }
     // Facts come in, Heapster's labels go out.
     let before = rows(&router, &["--rule", "heapster", "--before", "--count", "5"]).await;
-    assert!(before.iter().all(|row| !row["row"].as_str().unwrap().contains("type=")), "{before:?}");
+    assert!(before.iter().all(|row| !row["row"].as_str().unwrap().contains(",type=")), "{before:?}");
     let after = rows(&router, &["--rule", "heapster", "--after", "--entity=cluster*", "--count", "2"]).await;
     assert!(after.iter().all(|row| row["row"].as_str().unwrap().starts_with("cluster {")), "{after:?}");
     assert_eq!(after[0]["of"], "totals of heapster");
@@ -128,14 +128,14 @@ async fn listeners_are_few_and_none_of_them_holds_anything_up() {
     let one = Process::millrace(["tap", router.address(), "--rule=heapster", "--before", "--output=json"]);
     let other = Process::millrace(["tap", router.address(), "--metric=uptime", "--rate=2"]);
     let last = Process::millrace(["tap", router.address()]);
-    let first = router.cycles(1).await;
+    router.cycles(1).await;
     let (code, refused) = router.page("/api/v1/tap").await;
     assert_eq!((code.as_u16(), &*refused), (429, "4 taps are open; try again when one is closed\n"));
 
     let status = router.cycles(4).await;
     let counters = &status["counters"];
     assert_eq!((&counters["missed_ticks"], &counters["panics"]), (&json!(0), &json!(0)));
-    assert_eq!(status["cycle"]["points_published"], first["cycle"]["points_published"]);
+    assert_eq!(status["cycle"]["nodes_answered"], NODES);
     let ends = [one, other, last]
         .map(|process| tokio::task::spawn_blocking(move || process.stop(Signal::Interrupt, DEADLINE)));
     let [one, other, last] = futures::future::join_all(ends).await.try_into().unwrap_or_else(|_| panic!("three"));
