@@ -11,6 +11,7 @@ mod places;
 mod process;
 mod record;
 mod reload;
+mod tap;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -31,10 +32,12 @@ use tracing::warn;
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
 use crate::status::Board;
+use crate::taps::Taps;
 use crate::throttle::Throttle;
 use places::{Place, Places};
 use record::Recorded;
 use reload::Reloading;
+use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -68,13 +71,22 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
+/// Where batches can be looked at.
+#[derive(Clone)]
+pub struct Batches {
+    /// Whole cycles of them, on their way into the chain.
+    pub recordings: Arc<Recordings>,
+    /// Those that go by.
+    pub taps: Arc<Taps>,
+}
+
 /// What HTTP shows, and may ask for.
 #[derive(Clone)]
 pub struct Shown {
     /// The state after each cycle.
     pub board: Arc<Board>,
-    /// Where batches are recorded; `None`: they are not shown.
-    pub recordings: Option<Arc<Recordings>>,
+    /// Where batches can be looked at; `None`: they are not shown.
+    pub batches: Option<Batches>,
     /// Where reloads are asked for.
     pub reloads: Arc<Reloads>,
 }
@@ -135,11 +147,14 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(Shown { board, recordings, reloads }: Shown) -> Router {
+fn router(Shown { board, batches, reloads }: Shown) -> Router {
     let resolution = board.resolution();
-    let record = match recordings {
-        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution }),
-        None => get(record::off),
+    let (record, tap) = match batches {
+        Some(Batches { recordings, taps }) => (
+            get(record::record).with_state(Recorded { recordings, resolution }),
+            get(tap::tap).with_state(Tapped { taps, board: Arc::clone(&board) }),
+        ),
+        None => (get(record::off), get(tap::off)),
     };
     Router::new()
         .route("/", get(ops::index))
@@ -151,6 +166,7 @@ fn router(Shown { board, recordings, reloads }: Shown) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
+        .route("/api/v1/tap", tap)
         .route("/api/v1/rules/{name}/shadow", get(chain::shadow))
         .route(
             "/api/v1/rules/reload",

@@ -18,6 +18,7 @@ use super::engine::RuleEngine;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
 use super::tame;
+use crate::taps::Taps;
 
 /// Largest file, bytes.
 pub const MAX_FILE_BYTES: usize = 32 << 20;
@@ -120,6 +121,7 @@ impl fmt::Debug for Digest {
 pub struct CompiledRule {
     pub(super) pre: MillraceRulePre<HostState>,
     pub(super) clock: Arc<Clock>,
+    taps: Arc<Taps>,
     /// Whether its engine counts instructions.
     pub(super) counts: bool,
     digest: Digest,
@@ -127,6 +129,11 @@ pub struct CompiledRule {
 }
 
 impl CompiledRule {
+    /// Where its batches may be looked at.
+    pub(super) fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     /// The digest of the file.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -173,6 +180,7 @@ impl RuleEngine {
         Ok(CompiledRule {
             pre,
             clock: self.clock(),
+            taps: Arc::clone(self.taps()),
             counts,
             digest: Digest::of(bytes),
             compile_time: started.elapsed(),
