@@ -18,7 +18,7 @@ use crate::config::{Config, SinkConfig};
 use crate::http;
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
-use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
+use crate::rules::{Chain, Failures, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
@@ -89,7 +89,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let types = Arc::new(TypeRegistry::default());
     // Before any rule or kubelet names a metric.
     names::reserve(&types).map_err(|conflict| AppError::System(conflict.to_string()))?;
-    let (chain, warnings) = {
+    let (chain, warnings, failures) = {
         let (config, types) = (config.clone(), types.clone());
         let loading = tokio::task::spawn_blocking(move || rules(&config, types));
         loading.await.map_err(|error| AppError::System(error.to_string()))??
@@ -106,7 +106,11 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
     let recordings = Arc::new(Recordings::default());
-    let server = tokio::spawn(http::serve(listener, board.clone(), config.http.record.then(|| recordings.clone())));
+    if !config.http.record {
+        failures.keep_no_batches();
+    }
+    let shown = config.http.record.then(|| recordings.clone());
+    let server = tokio::spawn(http::serve(listener, board.clone(), shown, failures));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),
@@ -145,12 +149,16 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     ended
 }
 
-/// Reads, compiles and configures the rules; what the operator should know of them. Blocks for as
+/// Reads, compiles and configures the rules; what the operator should know of them, and where their failures are
+/// kept. Blocks for as
 /// long as compiling takes.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain, Vec<String>), AppError> {
+pub(crate) fn rules(
+    config: &Config,
+    types: Arc<TypeRegistry>,
+) -> Result<(Chain, Vec<String>, Arc<Failures>), AppError> {
     let executable = std::env::current_exe().map_err(|error| AppError::System(format!("own path: {error}")))?;
     let sources = RuleSources {
         bundled: config.rules.bundled.clone(),
@@ -160,7 +168,7 @@ pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<(Chain,
     let set = sources.read(&executable).map_err(AppError::Rules)?;
     let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
     let chain = Chain::start(&engine, &set, types).map_err(AppError::Rules)?;
-    Ok((chain, set.warnings))
+    Ok((chain, set.warnings, engine.failures()))
 }
 
 /// The one place where a kind of sink meets its type.

@@ -4,6 +4,7 @@
 //! take, and in how long one connection may live, whatever is done on it. A newcomer is never kept
 //! waiting: when all places are taken it gets the one that is missed least.
 
+mod failures;
 mod metrics;
 mod ops;
 mod places;
@@ -27,8 +28,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use crate::recordings::Recordings;
+use crate::rules::Failures;
 use crate::status::Board;
 use crate::throttle::Throttle;
+use failures::Failing;
 use places::{Place, Places};
 use record::Recorded;
 
@@ -65,8 +68,13 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Answers until the task is aborted, which ends all connections. Without `recordings` nothing is recorded.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, recordings: Option<Arc<Recordings>>) {
-    accept(listener, router(board, recordings), LIMITS).await;
+pub async fn serve(
+    listener: TcpListener,
+    board: Arc<Board>,
+    recordings: Option<Arc<Recordings>>,
+    failures: Arc<Failures>,
+) {
+    accept(listener, router(board, recordings, failures), LIMITS).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
@@ -120,7 +128,12 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
+fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>, failures: Arc<Failures>) -> Router {
+    let failing = Failing { board: board.clone(), failures };
+    let failed = match recordings {
+        Some(_) => get(failures::recording).with_state(failing.clone()),
+        None => get(record::off),
+    };
     let record = match recordings {
         Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
         None => get(record::off),
@@ -133,6 +146,8 @@ fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
+        .route("/api/v1/rules/{name}/failures", get(failures::list).with_state(failing))
+        .route("/api/v1/rules/{name}/failures/recording", failed)
         .with_state(board)
 }
 

@@ -17,7 +17,7 @@ pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
     };
     print_warnings(&warnings);
     let chain = match app::rules(&config, Arc::new(TypeRegistry::default())) {
-        Ok((chain, warnings)) => {
+        Ok((chain, warnings, _)) => {
             print_warnings(&warnings);
             chain
         }

@@ -11,7 +11,7 @@ use crate::status::Board;
 
 /// What there is to see.
 pub(super) async fn index() -> &'static str {
-    "Millrace\n\n/api/v1/status  last cycle, nodes, rules, sinks (JSON)\n/metrics        the same as Prometheus counters\n/api/v1/record  batches of the next cycle, for `millrace rule record`\n/healthz /livez /readyz\n"
+    "Millrace\n\n/api/v1/status  last cycle, nodes, rules, sinks (JSON)\n/metrics        the same as Prometheus counters\n/api/v1/record  batches of the next cycle, for `millrace rule record`\n/api/v1/rules/NAME/failures  what a rule failed on last\n/healthz /livez /readyz\n"
 }
 
 /// Everything, as JSON.

@@ -15,6 +15,7 @@ use super::INTERFACE_VERSION;
 use super::bindings::MillraceRulePre;
 use super::clock::Clock;
 use super::engine::RuleEngine;
+use super::failures::Failures;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
 use super::tame;
@@ -122,6 +123,8 @@ pub struct CompiledRule {
     pub(super) clock: Arc<Clock>,
     /// Whether its engine counts instructions.
     pub(super) counts: bool,
+    /// Where the failures of its rules are kept.
+    pub(super) failures: Arc<Failures>,
     digest: Digest,
     compile_time: Duration,
 }
@@ -174,6 +177,7 @@ impl RuleEngine {
             pre,
             clock: self.clock(),
             counts,
+            failures: self.failures(),
             digest: Digest::of(bytes),
             compile_time: started.elapsed(),
         })

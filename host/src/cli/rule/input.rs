@@ -4,12 +4,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
 
 use super::console::{Console, Fail, tamed};
-use super::{InputArgs, Place, build, files, sample};
+use super::{InputArgs, Place, build, files, remote, sample};
 use crate::batch::wire::{Decoder, Record};
 use crate::batch::{Batch, Cycle};
-use crate::rules::directory::bundled_places;
+use crate::rules::directory::{bundled_places, short_name};
 use crate::rules::manifest::HEAPSTER;
 use crate::rules::{CompiledRule, Desk, Manifest, RuleEngine};
 
@@ -17,6 +21,10 @@ use crate::rules::{CompiledRule, Desk, Manifest, RuleEngine};
 const MAX_POINTS: usize = 50_000_000;
 /// Largest file of settings, bytes.
 const MAX_SETTINGS_BYTES: usize = 1 << 20;
+/// Largest recording of failures, bytes: more than a Millrace keeps of one rule.
+const MAX_FAILURES_BYTES: usize = 16 << 20;
+/// How long a Millrace may take for the next part of it.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// The batches of some cycles.
 pub(super) struct Input {
@@ -126,11 +134,18 @@ pub(super) fn recorded(path: &Path, console: &Console) -> Result<Input, Fail> {
     }
     let _progress = console.progress(format!("reading {}", path.display()));
     let mut file = File::open(path).map_err(|error| wrong(&error))?;
+    read(&mut file, path.display().to_string())
+}
+
+/// Reads a recording that is called `about`.
+fn read(from: &mut dyn Read, about: String) -> Result<Input, Fail> {
+    let place = about.clone();
+    let wrong = |what: &dyn std::fmt::Display| Fail::input(format!("{place}: {what}"));
     let (mut decoder, mut piece) = (Decoder::default(), vec![0; 1 << 20]);
-    let mut input = Input { about: path.display().to_string(), cycles: Vec::new(), lost: 0 };
+    let mut input = Input { about, cycles: Vec::new(), lost: 0 };
     let mut points = 0;
     loop {
-        let read = file.read(&mut piece).map_err(|error| wrong(&error))?;
+        let read = from.read(&mut piece).map_err(|error| wrong(&error))?;
         decoder.push(&piece[..read]);
         while let Some(record) = decoder.next_record().map_err(|error| wrong(&error))? {
             match record {
@@ -154,6 +169,38 @@ pub(super) fn recorded(path: &Path, console: &Console) -> Result<Input, Fail> {
         return Err(wrong(&"holds no points; record a cycle in which a node answers"));
     }
     Ok(input)
+}
+
+/// The batches that a rule failed on last in the running Millrace at `from`, as they came to it. A rule is called by
+/// its file's name with or without the number there.
+pub(super) fn failed_on(from: &str, name: &str, console: &Console) -> Result<Input, Fail> {
+    let _progress = console.progress(format!("asking {from}"));
+    let remedy = "name the address of a running Millrace with --failures";
+    remote::runtime()?.block_on(async {
+        let path =
+            |name: &str| format!("/api/v1/rules/{}/failures/recording", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let mut answer = remote::ask(from, &path(short_name(name)), SILENCE, remedy).await?;
+        if answer.status() == StatusCode::NOT_FOUND && short_name(name) != name {
+            let other = remote::ask(from, &path(name), SILENCE, remedy).await?;
+            if other.status() == StatusCode::OK {
+                answer = other;
+            }
+        }
+        if answer.status() != StatusCode::OK {
+            return Err(remote::refusal(from, answer).await);
+        }
+        let broken = |what: &dyn std::fmt::Display| Fail::input(format!("{from}: {what}"));
+        let mut bytes = Vec::new();
+        while let Some(part) =
+            answer.chunk().await.map_err(|error| broken(&format!("the answer broke off: {error}")))?
+        {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > MAX_FAILURES_BYTES {
+                return Err(broken(&"answers more than it keeps; is it a Millrace?"));
+            }
+        }
+        read(&mut bytes.as_slice(), format!("the failures kept at {from}"))
+    })
 }
 
 impl Input {

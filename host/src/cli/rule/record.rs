@@ -10,19 +10,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::StatusCode;
 use serde_json::json;
 
 use super::Output;
-use super::console::{Console, Fail, Paint, code, size, tamed};
+use super::console::{Console, Fail, Paint, code, size};
 use super::files;
 use super::redact::Redaction;
+use super::remote;
 use crate::batch::wire::{self, Decoder, Record};
 use crate::recordings::MAX_CYCLES;
 
 /// Between two parts of a recording: the longest resolution and more.
 const SILENCE: Duration = Duration::from_secs(3700);
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Arguments of `millrace rule record`.
 #[derive(Debug, Args)]
@@ -51,9 +51,7 @@ pub(super) struct RecordArgs {
 
 /// Records and tells.
 pub(super) fn record(args: &RecordArgs, console: &Console) -> Result<ExitCode, Fail> {
-    crate::tls::install_provider();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Fail::input(format!("no threads to run on: {error}")))?;
+    let runtime = remote::runtime()?;
     let mut writing = Writing::begin(&args.out, args.redact)?;
     let done = runtime.block_on(async {
         match &args.kubelet {
@@ -99,22 +97,11 @@ fn counted(cycles: u64) -> String {
 /// Takes the stream of a running Millrace.
 async fn stream(args: &RecordArgs, writing: &mut Writing, console: &Console) -> Result<(), Fail> {
     let from = args.from.trim_end_matches('/');
-    let url = format!("{from}/api/v1/record?cycles={}", args.cycles);
-    let url = Url::parse(&url)
-        .map_err(|error| Fail::input(format!("`{from}` is no URL ({error}); write it as http://127.0.0.1:8082")))?;
-    let client = Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(SILENCE).build();
-    let client = client.map_err(|error| Fail::input(format!("HTTP client: {error}")))?;
-    let answer = client.get(url).send().await.map_err(|error| {
-        let why = if error.is_connect() { "nobody answers there".to_owned() } else { error.to_string() };
-        Fail::input(format!(
-            "{from}: {why}; name the address of a running Millrace with --from, or a kubelet with --kubelet"
-        ))
-    })?;
-    let status = answer.status();
-    if status != StatusCode::OK {
-        let text: String = answer.text().await.unwrap_or_default().chars().take(300).collect();
-        let hint = if status == StatusCode::NOT_FOUND { "; is it a Millrace, and one of this version?" } else { "" };
-        return Err(Fail::input(format!("{from}: answers {status}: {}{hint}", tamed(text.trim()))));
+    let path = format!("/api/v1/record?cycles={}", args.cycles);
+    let remedy = "name the address of a running Millrace with --from, or a kubelet with --kubelet";
+    let answer = remote::ask(from, &path, SILENCE, remedy).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(remote::refusal(from, answer).await);
     }
     let _progress = console
         .progress(format!("recording {}; a cycle begins at a multiple of the resolution", counted(args.cycles.into())));
