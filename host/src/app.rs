@@ -5,11 +5,14 @@ mod clock;
 mod cycle;
 mod live;
 mod pipeline;
+mod reload;
 mod top;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -18,7 +21,8 @@ use crate::config::{Config, SinkConfig};
 use crate::http;
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
-use crate::rules::{Chain, Failures, Problem, RuleEngine, RuleSources};
+use crate::reloads::Reloads;
+use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
@@ -26,6 +30,8 @@ use crate::sinks::log::Log;
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
+use pipeline::Outlets;
+use reload::{Proposals, Reloader};
 
 /// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/millrace.yaml`.
 const STOP: Duration = Duration::from_secs(30);
@@ -43,6 +49,8 @@ pub struct Options {
     pub back_to_back: bool,
     /// Show a table of the last cycle here.
     pub live: Option<Screen>,
+    /// Told when the rules are to be read again.
+    pub reload: Arc<Notify>,
 }
 
 /// Why the process does not start, or ends.
@@ -89,11 +97,12 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let types = Arc::new(TypeRegistry::default());
     // Before any rule or kubelet names a metric.
     names::reserve(&types).map_err(|conflict| AppError::System(conflict.to_string()))?;
-    let (chain, warnings, failures) = {
+    let loaded = {
         let (config, types) = (config.clone(), types.clone());
         let loading = tokio::task::spawn_blocking(move || rules(&config, types));
         loading.await.map_err(|error| AppError::System(error.to_string()))??
     };
+    let Rules { chain, warnings, engine, sources, executable } = loaded;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -106,11 +115,19 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
     let recordings = Arc::new(Recordings::default());
+    let (reloads, asks) = Reloads::new();
+    let reloads = Arc::new(reloads);
+    board.show_reloads(reloads.clone());
+    let shown = http::Shown {
+        board: board.clone(),
+        recordings: config.http.record.then(|| recordings.clone()),
+        reloads: reloads.clone(),
+        failures: engine.failures(),
+    };
     if !config.http.record {
-        failures.keep_no_batches();
+        shown.failures.keep_no_batches();
     }
-    let shown = config.http.record.then(|| recordings.clone());
-    let server = tokio::spawn(http::serve(listener, board.clone(), shown, failures));
+    let server = tokio::spawn(http::serve(listener, shown));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),
@@ -119,8 +136,15 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let inventory = Arc::new(Inventory::start(connected.client, facts));
     board.watch(inventory.clone());
 
-    let (feeder, chain_thread) = pipeline::start(chain, sinks.clone(), recordings, options.live.is_some())
+    let proposals = Arc::new(Proposals::default());
+    reload::listen(&reloads, &sources, &executable, options.reload.clone());
+    let versions = chain.versions();
+    let reloader =
+        Reloader { engine, sources, executable, versions, proposals: proposals.clone(), board: board.clone(), reloads };
+    let outlets = Outlets { sinks: sinks.clone(), recordings, proposals, show_top: options.live.is_some() };
+    let (feeder, chain_thread) = pipeline::start(chain, outlets)
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
+    tokio::spawn(reloader.run(asks));
     let cycles = Cycles::new(Parts {
         inventory,
         scraper,
@@ -149,16 +173,22 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     ended
 }
 
-/// Reads, compiles and configures the rules; what the operator should know of them, and where their failures are
-/// kept. Blocks for as
-/// long as compiling takes.
+/// The rules as they were read, and what reads them again.
+pub(crate) struct Rules {
+    /// All of them, ready.
+    pub chain: Chain,
+    /// What the operator should know of them.
+    pub warnings: Vec<String>,
+    engine: Arc<RuleEngine>,
+    sources: RuleSources,
+    executable: PathBuf,
+}
+
+/// Reads, compiles and configures the rules. Blocks for as long as compiling takes.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn rules(
-    config: &Config,
-    types: Arc<TypeRegistry>,
-) -> Result<(Chain, Vec<String>, Arc<Failures>), AppError> {
+pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<Rules, AppError> {
     let executable = std::env::current_exe().map_err(|error| AppError::System(format!("own path: {error}")))?;
     let sources = RuleSources {
         bundled: config.rules.bundled.clone(),
@@ -168,7 +198,7 @@ pub(crate) fn rules(
     let set = sources.read(&executable).map_err(AppError::Rules)?;
     let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
     let chain = Chain::start(&engine, &set, types).map_err(AppError::Rules)?;
-    Ok((chain, set.warnings, engine.failures()))
+    Ok(Rules { chain, warnings: set.warnings, engine: Arc::new(engine), sources, executable })
 }
 
 /// The one place where a kind of sink meets its type.

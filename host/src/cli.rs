@@ -139,8 +139,12 @@ pub fn main() -> ExitCode {
 
 /// Reads the configuration and hands it to `run`.
 fn start(args: RunArgs, given: Vec<Given>) -> ExitCode {
-    let options =
-        Options { cycles: args.cycles, back_to_back: args.back_to_back, live: args.live.then(Screen::default) };
+    let options = Options {
+        cycles: args.cycles,
+        back_to_back: args.back_to_back,
+        live: args.live.then(Screen::default),
+        ..Options::default()
+    };
     let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real()) else {
         return ExitCode::from(EXIT_CONFIG);
     };

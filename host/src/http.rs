@@ -10,6 +10,7 @@ mod ops;
 mod places;
 mod process;
 mod record;
+mod rules;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,12 +29,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use crate::recordings::Recordings;
+use crate::reloads::Reloads;
 use crate::rules::Failures;
 use crate::status::Board;
 use crate::throttle::Throttle;
 use failures::Failing;
 use places::{Place, Places};
 use record::Recorded;
+use rules::Reloading;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -67,14 +70,22 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Answers until the task is aborted, which ends all connections. Without `recordings` nothing is recorded.
-pub async fn serve(
-    listener: TcpListener,
-    board: Arc<Board>,
-    recordings: Option<Arc<Recordings>>,
-    failures: Arc<Failures>,
-) {
-    accept(listener, router(board, recordings, failures), LIMITS).await;
+/// What HTTP shows, and may ask for.
+#[derive(Clone)]
+pub struct Shown {
+    /// The state after each cycle.
+    pub board: Arc<Board>,
+    /// Where batches are recorded; `None`: they are not shown.
+    pub recordings: Option<Arc<Recordings>>,
+    /// Where reloads are asked for.
+    pub reloads: Arc<Reloads>,
+    /// What rules failed on last.
+    pub failures: Arc<Failures>,
+}
+
+/// Answers until the task is aborted, which ends all connections.
+pub async fn serve(listener: TcpListener, shown: Shown) {
+    accept(listener, router(shown), LIMITS).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: Limits) {
@@ -128,14 +139,15 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>, failures: Arc<Failures>) -> Router {
+fn router(Shown { board, recordings, reloads, failures }: Shown) -> Router {
+    let resolution = board.resolution();
     let failing = Failing { board: board.clone(), failures };
     let failed = match recordings {
         Some(_) => get(failures::recording).with_state(failing.clone()),
         None => get(record::off),
     };
     let record = match recordings {
-        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution: board.resolution() }),
+        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution }),
         None => get(record::off),
     };
     Router::new()
@@ -148,6 +160,11 @@ fn router(board: Arc<Board>, recordings: Option<Arc<Recordings>>, failures: Arc<
         .route("/api/v1/record", record)
         .route("/api/v1/rules/{name}/failures", get(failures::list).with_state(failing))
         .route("/api/v1/rules/{name}/failures/recording", failed)
+        .route("/api/v1/rules/{name}/shadow", get(rules::shadow))
+        .route(
+            "/api/v1/rules/reload",
+            post(rules::reload).get(rules::reloads).with_state(Reloading { reloads, resolution }),
+        )
         .with_state(board)
 }
 

@@ -14,6 +14,7 @@ pub mod kube;
 pub mod scrape;
 
 pub mod recordings;
+pub mod reloads;
 pub mod rules;
 pub mod sinks;
 

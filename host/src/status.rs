@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::kube::{Inventory, InventoryStatus, KindStatus};
-use crate::rules::RuleStatus;
+use crate::reloads::{ReloadStatus, Reloads};
+use crate::rules::{RuleStats, RuleStatus, ShadowStatus};
 use crate::scrape::DecodeCounts;
 use crate::sinks::{LedgerReader, LedgerSnapshot};
 
@@ -143,6 +144,10 @@ pub struct Snapshot {
     pub nodes: Vec<NodeStatus>,
     /// Every rule, in the chain's order.
     pub rules: Vec<RuleStatus>,
+    /// Rules that run beside the chain; nothing of what they count was done.
+    pub shadows: Vec<ShadowStatus>,
+    /// What rules did that are no longer there, all together.
+    pub former_rules: RuleStats,
 }
 
 /// Everything at `/api/v1/status`.
@@ -163,6 +168,8 @@ pub struct Status {
     pub sinks: Vec<LedgerSnapshot>,
     /// The watches of the API server.
     pub inventory: Option<BTreeMap<&'static str, Watch>>,
+    /// Reloads of the rules.
+    pub reloads: Option<ReloadStatus>,
 }
 
 /// One watch of the API server.
@@ -201,6 +208,7 @@ pub struct Board {
     current: RwLock<(Arc<Snapshot>, Option<Instant>)>,
     sinks: Vec<LedgerReader>,
     inventory: OnceLock<Arc<Inventory>>,
+    reloads: OnceLock<Arc<Reloads>>,
 }
 
 impl Board {
@@ -214,6 +222,7 @@ impl Board {
             current: RwLock::default(),
             sinks,
             inventory: OnceLock::new(),
+            reloads: OnceLock::new(),
         }
     }
 
@@ -226,6 +235,17 @@ impl Board {
     /// Shows the watches of this inventory from now on.
     pub fn watch(&self, inventory: Arc<Inventory>) {
         let _ = self.inventory.set(inventory);
+    }
+
+    /// Shows these reloads from now on.
+    pub fn show_reloads(&self, reloads: Arc<Reloads>) {
+        let _ = self.reloads.set(reloads);
+    }
+
+    /// What is known of reloads.
+    #[must_use]
+    pub fn reloads(&self) -> Option<ReloadStatus> {
+        self.reloads.get().map(|reloads| reloads.status())
     }
 
     /// Shows the state at the end of a cycle.
@@ -276,7 +296,7 @@ impl Board {
         if let Some(rule) = current.0.rules.iter().find(|rule| rule.halted) {
             let (name, kind) = (&rule.name, rule.stats.last_fault.as_ref().map_or("failed", |it| it.kind.as_str()));
             return Err(format!(
-                "rule `{name}` failed ({kind}) and has halted the chain: mend or remove it, then restart; \
+                "rule `{name}` failed ({kind}) and has halted the chain: mend or remove it, or reload the rules; \
                  /api/v1/status has its error"
             ));
         }
@@ -319,6 +339,7 @@ impl Board {
             snapshot: self.snapshot(),
             sinks: self.ledgers(),
             inventory,
+            reloads: self.reloads(),
         }
     }
 

@@ -223,7 +223,7 @@ async fn every_point_is_accounted_for_from_the_scrape_to_the_sinks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_halts_stops_the_chain_until_a_restart_and_says_so() {
+async fn a_rule_that_halts_stops_the_chain_until_it_is_replaced_and_says_so() {
     let sim = cluster().await;
     let mut router = rule(setup(&sim), "10-third", "traps_third", "on-error = 'halt'").start().await;
     let status = router.cycle(3).await;
@@ -232,7 +232,7 @@ async fn a_rule_that_halts_stops_the_chain_until_a_restart_and_says_so() {
     assert_eq!((&status["ready"], &status["cycle"]["nodes_answered"]), (&json!(false), &json!(NODES)));
     let (code, ready) = router.page("/readyz").await;
     assert_eq!(code.as_u16(), 503);
-    for text in ["rule `third` failed (trap) and has halted the chain", "mend or remove it, then restart"] {
+    for text in ["rule `third` failed (trap) and has halted the chain", "mend or remove it, or reload the rules"] {
         assert!(ready.contains(text), "{ready}");
     }
     assert_eq!(router.page("/livez").await.0.as_u16(), 200, "a restart alone would not help");
@@ -244,7 +244,7 @@ async fn a_rule_that_halts_stops_the_chain_until_a_restart_and_says_so() {
     assert_eq!(told.len(), 1, "it is said once: {told:?}");
     assert_eq!(
         (&told[0]["level"], &told[0]["message"]),
-        (&json!("ERROR"), &json!("rule failed; every batch stops here until a restart"))
+        (&json!("ERROR"), &json!("rule failed; every batch stops here until it is replaced or reloaded"))
     );
 
     let cycles = router.stop_and_read().await;

@@ -257,6 +257,8 @@ impl Cycles {
             counters: self.counters.clone(),
             nodes,
             rules: report.status,
+            shadows: report.shadows,
+            former_rules: report.former,
         });
         Done { cycle: status, top: report.top }
     }

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::error;
 
+use super::reload::Proposals;
 use super::top::Top;
 use crate::batch::{Batch, Cycle, Level, strip_private};
 use crate::recordings::Recordings;
-use crate::rules::{Chain, RuleStatus};
+use crate::rules::{Chain, RuleStats, RuleStatus, ShadowStatus, Verdict};
 use crate::sinks::{Published, SinkHandle};
 
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
@@ -45,6 +46,10 @@ pub struct CycleReport {
     pub panics: u64,
     /// Every rule's state.
     pub status: Vec<RuleStatus>,
+    /// The state of those beside the chain.
+    pub shadows: Vec<ShadowStatus>,
+    /// What rules did that are no longer there.
+    pub former: RuleStats,
     /// The pods that use most CPU, if the table is shown.
     pub top: Vec<super::top::PodUsage>,
 }
@@ -161,18 +166,35 @@ impl ChainThread {
     }
 }
 
+/// What the chain's thread is connected with.
+pub struct Outlets {
+    /// Who gets what comes out.
+    pub sinks: Arc<[SinkHandle]>,
+    /// Who may want to see what goes in.
+    pub recordings: Arc<Recordings>,
+    /// Where a new set of rules waits.
+    pub(super) proposals: Arc<Proposals>,
+    /// Whether the pods that use most CPU are wanted.
+    pub show_top: bool,
+}
+
 /// Starts the thread. It ends when all feeders are gone.
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn start(
-    chain: Chain,
-    sinks: Arc<[SinkHandle]>,
-    recordings: Arc<Recordings>,
-    show_top: bool,
-) -> std::io::Result<(Feeder, ChainThread)> {
-    let mut pipeline =
-        Pipeline { chain, sinks, recordings, show_top, report: CycleReport::default(), top: Top::default() };
+pub fn start(chain: Chain, outlets: Outlets) -> std::io::Result<(Feeder, ChainThread)> {
+    let Outlets { sinks, recordings, proposals, show_top } = outlets;
+    let mut pipeline = Pipeline {
+        chain,
+        sinks,
+        recordings,
+        proposals,
+        verdict: None,
+        begun: 0,
+        show_top,
+        report: CycleReport::default(),
+        top: Top::default(),
+    };
     start_with(move |job| pipeline.job(job))
 }
 
@@ -192,12 +214,40 @@ struct Pipeline {
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
     recordings: Arc<Recordings>,
+    proposals: Arc<Proposals>,
+    /// Who waits for what becomes of the set that is tried.
+    verdict: Option<oneshot::Sender<Verdict>>,
+    /// The last cycle of which something came.
+    begun: u64,
     show_top: bool,
     report: CycleReport,
     top: Top,
 }
 
 impl Pipeline {
+    /// Before the first batch of a cycle, or its end if there is none.
+    fn begin(&mut self, cycle: &Cycle) {
+        if std::mem::replace(&mut self.begun, cycle.number) == cycle.number {
+            return;
+        }
+        let (proposals, mut asked) = (&self.proposals, None);
+        let decided = self.chain.begin(cycle, || {
+            let proposal = proposals.take()?;
+            asked = Some(proposal.verdict);
+            Some(proposal.candidate)
+        });
+        self.verdict = asked.or(self.verdict.take());
+        self.tell(decided);
+    }
+
+    fn tell(&mut self, decided: Option<Verdict>) {
+        let Some(decided) = decided else { return };
+        if let Some(asked) = self.verdict.take() {
+            // Nobody waits at a stop.
+            let _ = asked.send(decided);
+        }
+    }
+
     fn job(&mut self, job: Job) {
         match job {
             Job::Batch(cycle, batch) => self.batch(cycle, *batch),
@@ -209,6 +259,7 @@ impl Pipeline {
     }
 
     fn batch(&mut self, cycle: Cycle, batch: Batch) {
+        self.begin(&cycle);
         self.recordings.batch(&cycle, &batch);
         let start = Instant::now();
         let chain = &mut self.chain;
@@ -227,6 +278,7 @@ impl Pipeline {
     }
 
     fn finish(&mut self, cycle: Cycle) -> CycleReport {
+        self.begin(&cycle);
         self.recordings.end(&cycle);
         let start = Instant::now();
         let (chain, mut totals) = (&mut self.chain, Vec::new());
@@ -243,8 +295,12 @@ impl Pipeline {
         for sink in &*self.sinks {
             sink.end_of_cycle(cycle.number);
         }
+        let decided = self.chain.decide(&cycle);
+        self.tell(decided);
         let mut report = std::mem::take(&mut self.report);
         report.status = self.chain.status();
+        report.shadows = self.chain.shadows();
+        report.former = self.chain.former().clone();
         report.top = self.top.take();
         report
     }

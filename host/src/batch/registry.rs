@@ -66,7 +66,7 @@ pub struct TypeRegistry {
     table: Mutex<Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Table {
     known: HashMap<Box<str>, Known>,
     /// Names of each side.
@@ -86,6 +86,14 @@ struct Known {
 impl Default for TypeRegistry {
     fn default() -> Self {
         Self { started: Instant::now(), table: Mutex::default() }
+    }
+}
+
+impl Clone for TypeRegistry {
+    /// The names as they are now; what is checked afterwards is no matter of the other's.
+    fn clone(&self) -> Self {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { started: self.started, table: Mutex::new(table) }
     }
 }
 

@@ -17,9 +17,9 @@ pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
     };
     print_warnings(&warnings);
     let chain = match app::rules(&config, Arc::new(TypeRegistry::default())) {
-        Ok((chain, warnings, _)) => {
-            print_warnings(&warnings);
-            chain
+        Ok(loaded) => {
+            print_warnings(&loaded.warnings);
+            loaded.chain
         }
         Err(error) => {
             print_error(&format!("{error}"));
@@ -31,6 +31,9 @@ pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
         let head = if at == 0 { "chain" } else { "" };
         // Writing to a string can't fail.
         let _ = write!(text, "\n{head:<12}{} {}", rule.name(), rule.description().version);
+    }
+    for shadow in chain.shadows() {
+        let _ = write!(text, "\n{:<12}{} {} (beside the chain)", "shadow", shadow.rule.name, shadow.rule.version);
     }
     print(&text)
 }

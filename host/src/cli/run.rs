@@ -1,9 +1,10 @@
 //! `millrace run`: hands the checked configuration to the application and waits for a signal.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::{error, info, warn};
 
 use crate::app::{self, Options};
@@ -28,6 +29,7 @@ pub fn run(config: Config, options: Options) -> ExitCode {
     // does not wait for.
     let stop = {
         let _inside = runtime.enter();
+        reload_signal(&options.reload);
         stop_signals()
     };
     let ended = runtime.block_on(app::run(config, options, stop));
@@ -40,6 +42,21 @@ pub fn run(config: Config, options: Options) -> ExitCode {
             error!("{failed}");
             if failed.is_configuration() { ExitCode::from(super::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// SIGHUP, which would end the process, asks for the rules to be read again.
+fn reload_signal(reload: &Arc<Notify>) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            let reload = Arc::clone(reload);
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    reload.notify_one();
+                }
+            });
+        }
+        Err(error) => warn!(%error, "SIGHUP can't be waited for; it stops this process"),
     }
 }
 

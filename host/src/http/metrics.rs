@@ -23,6 +23,7 @@ fn text(board: &Board) -> String {
     cycles(&mut page, board);
     watches(&mut page, board);
     rules(&mut page, board);
+    reloads(&mut page, board);
     sinks(&mut page, board);
     page.0
 }
@@ -152,6 +153,18 @@ fn rules(page: &mut Page, board: &Board) {
         for (name, count) in &rule.counters {
             page.row("millrace_rule_counter_total", &[("rule", &rule.name), ("name", name)], count);
         }
+    }
+}
+
+fn reloads(page: &mut Page, board: &Board) {
+    let Some(reloads) = board.reloads() else { return };
+    let name = "millrace_config_last_reload_successful";
+    page.one(name, "gauge", "Whether the rules that run are those read last.", u8::from(reloads.last_successful));
+    let name = "millrace_config_last_reload_success_timestamp_seconds";
+    page.one(name, "gauge", "When the running rules were read.", reloads.last_success_seconds);
+    page.head("millrace_rule_reloads_total", "counter", "Changed sets of rules, by what became of them.");
+    for (outcome, count) in [("took-over", reloads.took_over), ("refused", reloads.refused)] {
+        page.row("millrace_rule_reloads_total", &[("outcome", outcome)], count);
     }
 }
 

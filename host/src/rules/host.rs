@@ -48,7 +48,8 @@ impl HostState {
         if self.lines_dropped > 0 {
             let (rule, dropped) = (&*self.rule, self.lines_dropped);
             self.meters.lines_dropped.fetch_add(dropped, Ordering::Relaxed);
-            warn!(target: "rule", rule, dropped, "rule logs too much; the rest of this call's lines is dropped");
+            let shadow = self.meters.shadow.load(Ordering::Relaxed);
+            warn!(target: "rule", rule, shadow, dropped, "rule logs too much; the rest of this call's lines is dropped");
         }
     }
 
@@ -75,7 +76,7 @@ impl Host for HostState {
             Severity::Warn => Level::WARN,
             Severity::Error => Level::ERROR,
         };
-        write_line(level, &self.rule, &message);
+        write_line(level, &self.rule, self.meters.shadow.load(Ordering::Relaxed), &message);
     }
 
     fn count(&mut self, name: String, by: u64) {
@@ -83,11 +84,13 @@ impl Host for HostState {
     }
 }
 
-fn write_line(level: Level, rule: &str, message: &str) {
+fn write_line(level: Level, rule: &str, shadow: bool, message: &str) {
+    // Of a rule in its place, which nearly all are, the field would be noise.
+    let shadow = shadow.then_some(true);
     macro_rules! line {
         ($level:ident) => {
             if tracing::enabled!(target: "rule", Level::$level) {
-                tracing::event!(target: "rule", Level::$level, rule, "{}", tame(message, LINE_BYTES));
+                tracing::event!(target: "rule", Level::$level, rule, shadow, "{}", tame(message, LINE_BYTES));
             }
         };
     }

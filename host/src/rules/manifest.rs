@@ -36,6 +36,8 @@ pub struct Manifest {
     pub on_error: OnError,
     /// What its file's digest must be.
     pub digest: Option<Digest>,
+    /// Whether it only runs beside the chain: what it would do is counted and shown, nothing is done.
+    pub shadow: bool,
 }
 
 impl Manifest {
@@ -72,6 +74,7 @@ struct RawManifest {
     limits: RawLimits,
     on_error: Option<OnError>,
     digest: Option<String>,
+    shadow: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +104,7 @@ impl RawManifest {
             problems.extend(checked.err());
         }
         manifest.on_error = self.on_error.unwrap_or(manifest.on_error);
+        manifest.shadow = self.shadow.unwrap_or(manifest.shadow);
         if problems.is_empty() { Ok(manifest) } else { Err(problems) }
     }
 }
@@ -180,6 +184,7 @@ mod tests {
     fn a_manifest_says_settings_limits_and_what_failures_cost() {
         let text = r#"
             on-error = "halt"
+            shadow = true
             digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
             [settings]
             floor = 1.5
@@ -199,6 +204,7 @@ mod tests {
         assert_eq!(manifest.limits.process, Duration::from_millis(250));
         assert_eq!(manifest.limits.finish, Limits::default().finish);
         assert_eq!(manifest.on_error, OnError::Halt);
+        assert!(manifest.shadow && !Manifest::default().shadow);
         assert_eq!(manifest.digest, Some(Digest::of(b"abc")));
     }
 

@@ -1,7 +1,7 @@
 //! A rule in its place of the chain: makes its instances, applies its edits, and decides what
 //! becomes of a batch that it fails on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,14 +9,13 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::breaker::Breaker;
-use super::component::CompiledRule;
+use super::component::{CompiledRule, Digest};
 use super::directory::RuleFile;
 use super::engine::RuleEngine;
 use super::fault::Fault;
 use super::instance::{Answer, Description, Instance};
-use super::limits::Limits;
-use super::manifest::OnError;
-use super::stats::{Meters, RuleStats, RuleStatus};
+use super::manifest::{Manifest, OnError};
+use super::stats::{LastFault, Meters, RuleState, RuleStats, RuleStatus};
 use super::{Problem, tame};
 use crate::batch::{Batch, BatchBounds, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
 
@@ -30,9 +29,11 @@ pub struct Rule {
     slot: String,
     path: PathBuf,
     compiled: CompiledRule,
+    manifest: Manifest,
+    /// Its settings as JSON.
     settings: String,
-    limits: Limits,
-    on_error: OnError,
+    /// It runs beside the chain.
+    beside: bool,
     description: Description,
     /// None after a fault, until the next call makes a new one.
     instance: Option<Instance>,
@@ -44,14 +45,46 @@ pub struct Rule {
     stats: RuleStats,
 }
 
+/// What a rule was made of: two rules of which it is equal do the same.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The rule's name.
+    pub name: String,
+    /// Its file name.
+    pub slot: String,
+    /// Its settings, limits and the rest.
+    pub manifest: Manifest,
+    /// Its code.
+    pub compiled: CompiledRule,
+}
+
+impl Version {
+    /// Whether a rule made of this file would be the same.
+    #[must_use]
+    pub fn is_of(&self, file: &RuleFile, digest: Digest) -> bool {
+        self.name == file.name
+            && self.slot == file.slot
+            && self.manifest == file.manifest
+            && self.compiled.digest() == digest
+    }
+}
+
 impl Rule {
     /// Compiles and configures a rule.
     ///
     /// # Errors
     /// [`Problem`] if the file is no rule, or if the rule refuses its settings.
     pub fn start(engine: &RuleEngine, file: &RuleFile) -> Result<Self, Problem> {
+        let compiled = engine.load(&file.bytes).map_err(|error| Problem::new(file.path.display(), error))?;
+        Self::with(compiled, file)
+    }
+
+    /// Configures a rule whose code has been compiled.
+    ///
+    /// # Errors
+    /// [`Problem`] if the rule refuses its settings.
+    pub(super) fn with(compiled: CompiledRule, file: &RuleFile) -> Result<Self, Problem> {
         let problem = |what: &dyn std::fmt::Display| Problem::new(file.path.display(), what);
-        let compiled = engine.load(&file.bytes).map_err(|error| problem(&error))?;
         let settings = serde_json::to_string(&file.manifest.settings).map_err(|error| problem(&error))?;
         let mut rule = Self {
             name: file.name.as_str().into(),
@@ -59,8 +92,8 @@ impl Rule {
             path: file.path.clone(),
             compiled,
             settings,
-            limits: file.manifest.limits,
-            on_error: file.manifest.on_error,
+            manifest: file.manifest.clone(),
+            beside: false,
             description: Description::default(),
             instance: None,
             halted: false,
@@ -79,6 +112,51 @@ impl Rule {
             "rule loaded"
         );
         Ok(rule)
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version {
+            name: self.name.to_string(),
+            slot: self.slot.clone(),
+            manifest: self.manifest.clone(),
+            compiled: self.compiled.clone(),
+        }
+    }
+
+    pub(super) fn slot(&self) -> &str {
+        &self.slot
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn last_fault(&self) -> Option<&LastFault> {
+        self.stats.last_fault.as_ref()
+    }
+
+    /// From now on its answers have no effect, and its log lines say so.
+    pub(super) fn step_aside(&mut self) {
+        self.beside = true;
+        self.meters.shadow.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the place of `old`, with the state that it has from its time beside the chain; what the old
+    /// one counted goes on being counted.
+    pub(super) fn take_over(&mut self, old: Option<&Self>) {
+        self.beside = false;
+        self.meters.go_on_from(old.map(|old| &*old.meters));
+        self.stats = match old {
+            Some(old) => RuleStats { take_overs: old.stats.take_overs + 1, ..old.stats.clone() },
+            None => RuleStats { instances: 1, ..RuleStats::default() },
+        };
+    }
+
+    /// What it did until it left the chain.
+    pub(super) fn stats(&self) -> &RuleStats {
+        &self.stats
     }
 
     /// Its name, which its totals carry.
@@ -176,8 +254,15 @@ impl Rule {
             described_as: self.description.name.clone(),
             version: self.description.version.clone(),
             sdk: self.description.sdk.clone(),
-            on_error: self.on_error,
-            limits: self.limits,
+            state: match (self.beside, self.halted, self.breaker.retry_in()) {
+                (true, ..) if self.manifest.shadow => RuleState::Shadow,
+                (true, ..) => RuleState::Trial,
+                (_, true, _) => RuleState::Halted,
+                (.., Some(_)) => RuleState::Parked,
+                _ => RuleState::Running,
+            },
+            on_error: self.manifest.on_error,
+            limits: self.manifest.limits,
             halted: self.halted,
             parked_until: self.breaker.retry_in(),
             stats: self.stats.clone(),
@@ -190,7 +275,7 @@ impl Rule {
 
     fn make_instance(&mut self) -> Result<Instance, Fault> {
         let (name, meters) = (Arc::clone(&self.name), Arc::clone(&self.meters));
-        let instance = Instance::start(&self.compiled, name, self.limits, meters)?;
+        let instance = Instance::start(&self.compiled, name, self.manifest.limits, meters)?;
         let (instance, description) = instance.describe()?;
         self.description = description;
         let instance = instance.configure(&self.settings)?;
@@ -237,7 +322,13 @@ impl Rule {
         let logged = self.note(fault, cycle);
         let rule = &*self.name;
         let (kind, of) = (fault.kind().as_str(), tame(batch.origin.name(), 300));
-        match self.on_error {
+        if self.beside {
+            if logged {
+                warn!(rule, kind, of, error = %fault, "rule failed in the shadow; the chain is not affected");
+            }
+            return None;
+        }
+        match self.manifest.on_error {
             OnError::Pass => {
                 if logged {
                     warn!(rule, kind, of, error = %fault, "rule failed; batch passed on unchanged");
@@ -250,7 +341,7 @@ impl Rule {
             }
             OnError::Drop => {}
             OnError::Halt => {
-                error!(rule, kind, of, error = %fault, "rule failed; every batch stops here until a restart");
+                error!(rule, kind, of, error = %fault, "rule failed; every batch stops here until it is replaced or reloaded");
                 self.halted = true;
             }
         }
@@ -260,8 +351,12 @@ impl Rule {
     fn failed_on_totals(&mut self, fault: &Fault, cycle: &Cycle) {
         let logged = self.note(fault, cycle);
         let (rule, kind) = (&*self.name, fault.kind().as_str());
-        if self.on_error == OnError::Halt {
-            error!(rule, kind, error = %fault, "rule failed; every batch stops here until a restart");
+        if self.beside {
+            if logged {
+                warn!(rule, kind, error = %fault, "rule failed in the shadow; the chain is not affected");
+            }
+        } else if self.manifest.on_error == OnError::Halt {
+            error!(rule, kind, error = %fault, "rule failed; every batch stops here until it is replaced or reloaded");
             self.halted = true;
         } else if logged {
             warn!(rule, kind, error = %fault, "rule failed; its totals of this cycle are missing");
@@ -275,7 +370,7 @@ impl Rule {
             self.failed_in_cycle = (cycle.number, 0);
         }
         self.failed_in_cycle.1 += 1;
-        if self.on_error != OnError::Halt
+        if (self.beside || self.manifest.on_error != OnError::Halt)
             && let Some(cycles) = self.breaker.failed(cycle.number)
         {
             warn!(rule = &*self.name, cycles, error = %fault, "rule goes on failing; it is left alone for so many cycles");
@@ -292,7 +387,7 @@ impl Rule {
     /// What becomes of a batch while the rule is left alone: what `on-error` says.
     fn leave_out(&mut self, batch: Batch) -> Option<Batch> {
         self.stats.batches_left_out += 1;
-        match self.on_error {
+        match self.manifest.on_error {
             OnError::Pass => {
                 self.stats.batches_passed += 1;
                 Some(batch)

@@ -1,7 +1,7 @@
 //! What is counted about each rule, and the snapshot that pages and metrics show.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -26,6 +26,8 @@ pub(super) struct Meters {
     pub lines_dropped: AtomicU64,
     /// Calls of `count` with a name too many, too long, or not of `[a-zA-Z0-9_/.:-]`.
     pub counts_refused: AtomicU64,
+    /// Whether the rule only runs beside the chain, which its log lines say.
+    pub shadow: AtomicBool,
     counters: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -43,6 +45,16 @@ impl Meters {
 
     pub(super) fn counters(&self) -> BTreeMap<String, u64> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes on counting from where `other` is; what was counted in the shadow had no effect.
+    pub(super) fn go_on_from(&self, other: Option<&Self>) {
+        let of = |count: fn(&Self) -> &AtomicU64| other.map_or(0, |other| count(other).load(Ordering::Relaxed));
+        self.lines_dropped.store(of(|it| &it.lines_dropped), Ordering::Relaxed);
+        self.counts_refused.store(of(|it| &it.counts_refused), Ordering::Relaxed);
+        let theirs = other.map(Self::counters).unwrap_or_default();
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = theirs;
+        self.shadow.store(false, Ordering::Relaxed);
     }
 }
 
@@ -101,8 +113,10 @@ pub struct RuleStats {
     pub batches_lost: u64,
     /// Points of those batches.
     pub points_lost: u64,
-    /// Instances made. More than one says that state was lost.
+    /// Instances made of the versions that ran. More than one says that state was lost.
     pub instances: u64,
+    /// Times that a new version took the rule's place, with its state warm.
+    pub take_overs: u64,
     /// Failures by kind.
     pub faults: BTreeMap<FaultKind, u64>,
     /// The most recent failure.
@@ -118,6 +132,60 @@ impl RuleStats {
         self.entities_dropped += edit.dropped_entities;
         self.entities_added += edit.added_entities;
         self.relabelled += edit.relabelled;
+    }
+
+    /// Adds what another rule did.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self {
+            process_calls,
+            finish_calls,
+            process_ns,
+            finish_ns,
+            apply_ns,
+            points_in,
+            points_dropped,
+            points_added,
+            points_refused,
+            points_merged,
+            entities_dropped,
+            entities_added,
+            relabelled,
+            batches_left_out,
+            batches_passed,
+            batches_lost,
+            points_lost,
+            instances,
+            take_overs,
+            faults,
+            last_fault,
+        } = other;
+        for (sum, more) in [
+            (&mut self.process_calls, process_calls),
+            (&mut self.finish_calls, finish_calls),
+            (&mut self.process_ns, process_ns),
+            (&mut self.finish_ns, finish_ns),
+            (&mut self.apply_ns, apply_ns),
+            (&mut self.points_in, points_in),
+            (&mut self.points_dropped, points_dropped),
+            (&mut self.points_added, points_added),
+            (&mut self.points_refused, points_refused),
+            (&mut self.points_merged, points_merged),
+            (&mut self.entities_dropped, entities_dropped),
+            (&mut self.entities_added, entities_added),
+            (&mut self.relabelled, relabelled),
+            (&mut self.batches_left_out, batches_left_out),
+            (&mut self.batches_passed, batches_passed),
+            (&mut self.batches_lost, batches_lost),
+            (&mut self.points_lost, points_lost),
+            (&mut self.instances, instances),
+            (&mut self.take_overs, take_overs),
+        ] {
+            *sum += more;
+        }
+        for (kind, count) in faults {
+            *self.faults.entry(*kind).or_default() += count;
+        }
+        self.last_fault = last_fault.clone().or(self.last_fault.take());
     }
 
     pub(super) fn failed(&mut self, fault: &Fault, cycle: u64) {
@@ -138,6 +206,22 @@ impl RuleStats {
     }
 }
 
+/// What a rule is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleState {
+    /// Its edits are carried out.
+    Running,
+    /// It is left alone for some cycles, since it went on failing.
+    Parked,
+    /// It failed under `on-error = "halt"`: nothing gets past it.
+    Halted,
+    /// It runs beside the chain for as long as its settings say `shadow = true`.
+    Shadow,
+    /// It runs beside the chain for one cycle, and takes its place then unless it fails.
+    Trial,
+}
+
 /// A rule as pages and metrics show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct RuleStatus {
@@ -155,11 +239,13 @@ pub struct RuleStatus {
     pub version: String,
     /// The SDK that it says it was built with.
     pub sdk: String,
+    /// What it is doing.
+    pub state: RuleState,
     /// What becomes of a batch that it fails on.
     pub on_error: OnError,
     /// What it may use.
     pub limits: Limits,
-    /// Whether it failed under `on-error = "halt"`: every batch stops here until a restart.
+    /// Whether it failed under `on-error = "halt"`: every batch stops here until it is replaced or reloaded.
     pub halted: bool,
     /// While it is left alone since it went on failing, the cycle in which it is tried again.
     pub parked_until: Option<u64>,
