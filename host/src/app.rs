@@ -114,6 +114,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
+    board.show_rules(chain.status());
     let recordings = Arc::new(Recordings::default());
     let (reloads, asks) = Reloads::new();
     let reloads = Arc::new(reloads);

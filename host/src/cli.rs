@@ -19,8 +19,10 @@ use crate::config::{self, Config, Inputs, Loaded, Outside};
 
 mod check;
 mod convert;
+mod remote;
 mod rule;
 pub mod run;
+mod top;
 
 /// What `sysexits.h` calls EX_CONFIG: starting again will not help.
 pub const EXIT_CONFIG: u8 = 78;
@@ -42,6 +44,8 @@ Examples:
       Heapster's flags as a file
   millrace rule new drop-idle
       a rule of your own; `millrace rule --help` says more
+  millrace top
+      what a running Millrace does, on a screen that refreshes
 
 Heapster's flags (`_` and `-` are alike, one dash will do):
   --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
@@ -75,6 +79,9 @@ enum Verb {
     /// Print the TOML that the flags mean
     #[command(after_help = EXAMPLES)]
     Convert(ConfigArgs),
+    /// Watch a running Millrace: its stages, rules, sinks and nodes, refreshed
+    #[command(after_help = top::EXAMPLES)]
+    Top(top::TopArgs),
     /// Write rules: make, build, test, measure, record and replay them
     Rule(rule::RuleArgs),
 }
@@ -125,8 +132,8 @@ pub fn main() -> ExitCode {
     let (verb, given) = match parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let is_rule = std::env::args_os().nth(1).is_some_and(|verb| verb == "rule");
-            return usage(&error, if is_rule { rule::EXIT_INPUT } else { EXIT_CONFIG });
+            let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb));
+            return usage(&error, if ours { rule::EXIT_INPUT } else { EXIT_CONFIG });
         }
     };
     match verb {
@@ -134,6 +141,7 @@ pub fn main() -> ExitCode {
         Verb::Convert(args) => convert::convert(&args.inputs(given)),
         Verb::Run(args) => start(args, given),
         Verb::Rule(args) => rule::rule(args),
+        Verb::Top(args) => top::top(&args),
     }
 }
 
@@ -186,8 +194,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
     let mut args = args.into_iter();
     let name = args.next().unwrap_or_else(|| OsString::from("millrace"));
     let mut args: Vec<OsString> = args.collect();
-    // Heapster knew nothing of rules: there all arguments are ours.
-    if args.first().is_some_and(|verb| verb == "rule") {
+    if args.first().is_some_and(|verb| is_ours(verb)) {
         args.insert(0, name);
         return Cli::try_parse_from(args).map(|cli| (cli.verb, Vec::new()));
     }
@@ -200,6 +207,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
     }
     rest.insert(0, name);
     Cli::try_parse_from(rest).map(|cli| (cli.verb, given))
+}
+
+/// Heapster knew nothing of these verbs: all their arguments are ours, and no configuration is read.
+fn is_ours(verb: &OsStr) -> bool {
+    ["rule", "top"].iter().any(|ours| verb == *ours)
 }
 
 /// Prints help and version, or what is wrong with the arguments.

@@ -4,13 +4,14 @@
 //! take, and in how long one connection may live, whatever is done on it. A newcomer is never kept
 //! waiting: when all places are taken it gets the one that is missed least.
 
+mod chain;
 mod failures;
 mod metrics;
 mod ops;
 mod places;
 mod process;
 mod record;
-mod rules;
+mod reload;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -36,7 +37,7 @@ use crate::throttle::Throttle;
 use failures::Failing;
 use places::{Place, Places};
 use record::Recorded;
-use rules::Reloading;
+use reload::Reloading;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -153,6 +154,8 @@ fn router(Shown { board, recordings, reloads, failures }: Shown) -> Router {
     Router::new()
         .route("/", get(ops::index))
         .route("/api/v1/status", get(ops::status))
+        .route("/api/v1/rules", get(chain::all))
+        .route("/api/v1/rules/{name}", get(chain::one))
         .route("/healthz", get(ops::healthz))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
@@ -160,10 +163,10 @@ fn router(Shown { board, recordings, reloads, failures }: Shown) -> Router {
         .route("/api/v1/record", record)
         .route("/api/v1/rules/{name}/failures", get(failures::list).with_state(failing))
         .route("/api/v1/rules/{name}/failures/recording", failed)
-        .route("/api/v1/rules/{name}/shadow", get(rules::shadow))
+        .route("/api/v1/rules/{name}/shadow", get(chain::shadow))
         .route(
             "/api/v1/rules/reload",
-            post(rules::reload).get(rules::reloads).with_state(Reloading { reloads, resolution }),
+            post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
         )
         .with_state(board)
 }

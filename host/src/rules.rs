@@ -45,7 +45,7 @@ pub use limits::Limits;
 pub use manifest::{Manifest, OnError};
 pub use rule::{Rule, Version};
 pub use shadow::ShadowStatus;
-pub use stats::{RuleState, RuleStats, RuleStatus};
+pub use stats::{Durations, RuleState, RuleStats, RuleStatus};
 pub use trial::Verdict;
 pub use watch::Watch;
 

@@ -157,10 +157,15 @@ pub struct Status {
     pub version: &'static str,
     /// When the process started, RFC 3339.
     pub started_at: String,
+    /// For how long it has been running, s.
+    pub uptime_seconds: u64,
     /// Between two cycles, ms.
     pub resolution_ms: u64,
     /// Whether the last cycle delivered points; see [`Board::ready`].
     pub ready: bool,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<String>,
     /// The last cycle, the nodes, the rules.
     #[serde(flatten, serialize_with = "inner")]
     pub snapshot: Arc<Snapshot>,
@@ -331,16 +336,31 @@ impl Board {
                 ("namespaces", watches.namespaces.into()),
             ])
         });
+        let not_ready = self.ready().err();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started_at: rfc3339(self.started_at),
             resolution_ms: u64::try_from(self.resolution.as_millis()).unwrap_or(u64::MAX),
-            ready: self.ready().is_ok(),
+            uptime_seconds: self.uptime().as_secs(),
+            ready: not_ready.is_none(),
+            not_ready,
             snapshot: self.snapshot(),
             sinks: self.ledgers(),
             inventory,
             reloads: self.reloads(),
         }
+    }
+
+    /// Shows rules before the first cycle has ended.
+    pub fn show_rules(&self, rules: Vec<RuleStatus>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.0 = Arc::new(Snapshot { rules, ..Snapshot::clone(&current.0) });
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.started_at
     }
 
     /// How long the process has been running.

@@ -103,9 +103,9 @@ fn pass_wasm(mut chain: Chain, rounds: &[(Cycle, Vec<Batch>)]) -> anyhow::Result
     let (before, after) = before.zip(chain.status().pop()).context("a rule")?;
     ensure!(after.stats.fault_count() == 0, "the rule failed: {:?}", after.stats.last_fault);
     let points = (after.stats.points_in - before.stats.points_in) as f64;
-    let calls = after.stats.process_ns - before.stats.process_ns;
-    let apply = after.stats.apply_ns - before.stats.apply_ns;
-    Ok((calls as f64 / points, apply as f64 / points))
+    let calls = after.stats.process_time.sum() - before.stats.process_time.sum();
+    let apply = after.stats.apply_time.sum() - before.stats.apply_time.sum();
+    Ok((calls.as_nanos() as f64 / points, apply.as_nanos() as f64 / points))
 }
 
 /// One pass of the same rule without Wasm: ns a point in `process`.

@@ -113,7 +113,7 @@ fn table(done: &Done, snapshot: &Snapshot, sinks: &[LedgerSnapshot], address: &s
     for rule in &snapshot.rules {
         let stats = &rule.stats;
         let calls = (stats.process_calls + stats.finish_calls).max(1);
-        let micros = (stats.process_ns + stats.finish_ns + stats.apply_ns) / calls / 1000;
+        let micros = stats.time().as_micros() / u128::from(calls);
         let faults = stats.fault_count();
         let _ = writeln!(text, "  rule  {:<20} {micros:>6} µs a call   {faults} failures", tame(&rule.name, NAME));
     }

@@ -12,7 +12,6 @@ mod lang;
 mod new;
 mod record;
 mod redact;
-mod remote;
 mod replay;
 mod sample;
 mod test;

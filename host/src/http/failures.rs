@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -10,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::json;
 
+use super::{chain, ops};
 use crate::rules::Failures;
 use crate::status::Board;
 
@@ -23,11 +23,10 @@ pub(super) struct Failing {
 impl Failing {
     /// Answers 404 for a rule that is not there and has not failed.
     fn unknown(&self, rule: &str) -> Option<Response> {
-        let known = self.failures.of(rule).is_some() || self.board.snapshot().rules.iter().any(|it| it.name == rule);
-        (!known).then(|| {
-            let text = "there is no rule of this name; /api/v1/status has all\n";
-            (StatusCode::NOT_FOUND, text).into_response()
-        })
+        let snapshot = self.board.snapshot();
+        let mut names = snapshot.rules.iter().chain(snapshot.shadows.iter().map(|shadow| &shadow.rule));
+        let known = self.failures.of(rule).is_some() || names.any(|it| it.name == rule);
+        (!known).then(|| chain::unknown(&snapshot, rule))
     }
 }
 
@@ -37,7 +36,7 @@ pub(super) async fn list(State(state): State<Failing>, Path(rule): Path<String>)
         return refusal;
     }
     let of = state.failures.of(&rule).unwrap_or_default();
-    Json(json!({ "rule": rule, "failures": of.failures, "last": of.last })).into_response()
+    ops::json(StatusCode::OK, &json!({ "rule": rule, "failures": of.failures, "last": of.last }))
 }
 
 /// The batches, as a recording.
@@ -46,8 +45,8 @@ pub(super) async fn recording(State(state): State<Failing>, Path(rule): Path<Str
         return refusal;
     }
     let Some(parts) = state.failures.recording(&rule) else {
-        let text = "no batch is kept on which this rule failed\n";
-        return (StatusCode::NOT_FOUND, text).into_response();
+        let error = format!("no batch is kept on which the rule `{rule}` failed");
+        return ops::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
     };
     let parts = stream::iter(parts.into_iter().map(Ok::<_, std::io::Error>));
     ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(parts)).into_response()

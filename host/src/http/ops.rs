@@ -6,18 +6,36 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use crate::status::Board;
 
 /// What there is to see.
 pub(super) async fn index() -> &'static str {
-    "Millrace\n\n/api/v1/status  last cycle, nodes, rules, sinks (JSON)\n/metrics        the same as Prometheus counters\n/api/v1/record  batches of the next cycle, for `millrace rule record`\n/api/v1/rules/NAME/failures  what a rule failed on last\n/healthz /livez /readyz\n"
+    "\
+Millrace
+
+/api/v1/status      last cycle, nodes, rules, sinks (JSON)
+/api/v1/rules       the rules in order (JSON)
+/api/v1/rules/NAME  one of them; NAME/failures: what it failed on last
+/metrics            what is counted, for Prometheus
+/api/v1/record      batches of the next cycle, for `millrace rule record`
+/healthz /livez /readyz
+"
 }
 
 /// Everything, as JSON.
 pub(super) async fn status(State(board): State<Arc<Board>>) -> Response {
-    match serde_json::to_vec_pretty(&board.status()) {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+    json(StatusCode::OK, &board.status())
+}
+
+/// An answer for people and programs alike.
+pub(super) fn json(code: StatusCode, what: &impl Serialize) -> Response {
+    match serde_json::to_vec_pretty(what) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use wasmtime::ResourceLimiter;
 
 use super::stats::Meters;
@@ -19,9 +19,15 @@ pub struct Limits {
     /// Linear memory in all, bytes.
     pub memory_bytes: usize,
     /// Longest `process` call, wall time.
+    #[serde(rename = "process_ms", serialize_with = "milliseconds")]
     pub process: Duration,
     /// Longest `finish`, `describe` or `configure` call, wall time.
+    #[serde(rename = "finish_ms", serialize_with = "milliseconds")]
     pub finish: Duration,
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Default for Limits {

@@ -191,7 +191,7 @@ impl Rule {
         let started = Instant::now();
         let room = bounds.room(&batch);
         let answer = self.call(|instance| instance.process(cycle, &batch, &room));
-        self.stats.process_ns += nanos(started);
+        self.stats.process_time.observe(started.elapsed());
         let fault = match answer {
             Ok(edit) => match self.apply(batch, &edit, &room, types) {
                 Ok(batch) => {
@@ -219,7 +219,7 @@ impl Rule {
         let empty = Batch::empty(Origin::Totals(self.name.to_string()), cycle.time);
         let room = BatchBounds::totals().room(&empty);
         let answer = self.call(|instance| instance.finish(cycle, &room));
-        self.stats.finish_ns += nanos(started);
+        self.stats.finish_time.observe(started.elapsed());
         let totals = answer.and_then(|edit| self.apply(empty, &edit, &room, types).map_err(|refused| refused.1.into()));
         match totals {
             // A cycle's end that goes well says nothing of batches that do not.
@@ -303,7 +303,7 @@ impl Rule {
     ) -> Result<Batch, Box<(Batch, EditError)>> {
         let started = Instant::now();
         let applied = apply(batch, edit, bounds, types);
-        self.stats.apply_ns += nanos(started);
+        self.stats.apply_time.observe(started.elapsed());
         match applied {
             Ok((batch, stats)) => {
                 self.stats.edited(&stats);
@@ -401,8 +401,4 @@ impl Rule {
         self.stats.points_lost += batch.points.len() as u64;
         None
     }
-}
-
-fn nanos(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

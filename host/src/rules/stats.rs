@@ -1,11 +1,15 @@
 //! What is counted about each rule, and the snapshot that pages and metrics show.
 
+pub mod durations;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+pub use durations::Durations;
 
 use super::fault::{Fault, FaultKind};
 use super::limits::Limits;
@@ -83,12 +87,12 @@ pub struct RuleStats {
     pub process_calls: u64,
     /// Calls of `finish`.
     pub finish_calls: u64,
-    /// Time in `process`, with crossing over and back, ns.
-    pub process_ns: u64,
-    /// Time in `finish`, ns.
-    pub finish_ns: u64,
-    /// Time the host spent on checking and applying the edits, ns.
-    pub apply_ns: u64,
+    /// Time in `process`, with crossing over and back, batch by batch.
+    pub process_time: Durations,
+    /// Time in `finish`, cycle by cycle.
+    pub finish_time: Durations,
+    /// Time the host spent on checking and applying the edits, edit by edit.
+    pub apply_time: Durations,
     /// Points given to `process`.
     pub points_in: u64,
     /// Points that edits dropped.
@@ -139,9 +143,9 @@ impl RuleStats {
         let Self {
             process_calls,
             finish_calls,
-            process_ns,
-            finish_ns,
-            apply_ns,
+            process_time,
+            finish_time,
+            apply_time,
             points_in,
             points_dropped,
             points_added,
@@ -162,9 +166,6 @@ impl RuleStats {
         for (sum, more) in [
             (&mut self.process_calls, process_calls),
             (&mut self.finish_calls, finish_calls),
-            (&mut self.process_ns, process_ns),
-            (&mut self.finish_ns, finish_ns),
-            (&mut self.apply_ns, apply_ns),
             (&mut self.points_in, points_in),
             (&mut self.points_dropped, points_dropped),
             (&mut self.points_added, points_added),
@@ -182,6 +183,9 @@ impl RuleStats {
         ] {
             *sum += more;
         }
+        self.process_time.add(process_time);
+        self.finish_time.add(finish_time);
+        self.apply_time.add(apply_time);
         for (kind, count) in faults {
             *self.faults.entry(*kind).or_default() += count;
         }
@@ -197,6 +201,12 @@ impl RuleStats {
             cycle,
             at_ms: since_epoch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0)),
         });
+    }
+
+    /// Time in all calls, with applying the edits.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.process_time.sum() + self.finish_time.sum() + self.apply_time.sum()
     }
 
     /// Failures of every kind.

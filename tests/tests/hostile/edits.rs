@@ -120,7 +120,13 @@ const ONES: u32 = 1 << 20;
 const ZEROS: u32 = 4 << 20;
 
 fn plain(rows: &[i64]) -> Column {
-    Column { rows: rows.iter().map(|&row| Row::Plain(row)).collect(), mask: None, zeros: 0, pointer: None, length: None }
+    Column {
+        rows: rows.iter().map(|&row| Row::Plain(row)).collect(),
+        mask: None,
+        zeros: 0,
+        pointer: None,
+        length: None,
+    }
 }
 
 fn after(of: Of, rows: &[i64]) -> Column {
@@ -339,19 +345,33 @@ fn others() -> Vec<Wrong> {
         ("an added point without a number", good().with("added.bits", |column| column.rows[1] = bits(f64::NAN))),
         ("an added point without end", good().with("added.bits", |column| column.rows[1] = bits(f64::INFINITY))),
         ("a new point without a number", good().with("new-points.bits", |column| column.rows[1] = bits(-f64::NAN))),
-        ("a new point without begin", good().with("new-points.bits", |column| column.rows[1] = bits(f64::NEG_INFINITY))),
-        ("an entity with one label twice", good().with("new-entities.label-ends", |column| {
-            column.rows = vec![Row::Plain(2), Row::Plain(2)];
-        }).with("new-entities.label-names", |column| column.rows[1] = Row::After(Of::Symbols, 0))),
+        (
+            "a new point without begin",
+            good().with("new-points.bits", |column| column.rows[1] = bits(f64::NEG_INFINITY)),
+        ),
+        (
+            "an entity with one label twice",
+            good()
+                .with("new-entities.label-ends", |column| {
+                    column.rows = vec![Row::Plain(2), Row::Plain(2)];
+                })
+                .with("new-entities.label-names", |column| column.rows[1] = Row::After(Of::Symbols, 0)),
+        ),
         ("points added to entities that fall", good().with("added-entity", |column| column.rows.reverse())),
     ];
     // The byte before the ones is a zero: the first entity goes, with a label changed and a point added.
-    cases.push(("a label of a dropped entity", drop_first(good().with("added-entity", |column| {
-        column.rows = vec![Row::Plain(1), Row::Plain(1)];
-    }))));
-    cases.push(("a point of a dropped entity", drop_first(good().with("relabel-entity", |column| {
-        column.rows[0] = Row::Plain(1);
-    }))));
+    cases.push((
+        "a label of a dropped entity",
+        drop_first(good().with("added-entity", |column| {
+            column.rows = vec![Row::Plain(1), Row::Plain(1)];
+        })),
+    ));
+    cases.push((
+        "a point of a dropped entity",
+        drop_first(good().with("relabel-entity", |column| {
+            column.rows[0] = Row::Plain(1);
+        })),
+    ));
     cases.into_iter().map(|(name, edit)| (name.to_owned(), FaultKind::InvalidEdit, edit)).collect()
 }
 
@@ -363,7 +383,8 @@ fn too_big() -> Vec<Wrong> {
     let points = ["new-points.metric", "new-points.labels", "new-points.at", "new-points.bits"];
     let metrics =
         ["new-metrics.name", "new-metrics.unit", "new-metrics.kind", "new-metrics.value", "new-metrics.merge"];
-    let entities = ["new-entities.level", "new-entities.label-ends", "new-entities.started-at", "new-entities.point-ends"];
+    let entities =
+        ["new-entities.level", "new-entities.label-ends", "new-entities.started-at", "new-entities.point-ends"];
     let cases = [
         ("100,000 points", zeros(&points, 100_000)),
         ("10,001 metrics", zeros(&metrics, 10_001)),

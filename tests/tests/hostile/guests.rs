@@ -123,7 +123,8 @@ pub fn framed(body: &str) -> String {
         if !has(&format!("(func ${name} ")) {
             module += &format!("\n(func ${name} {head} {body})");
         }
-        let export = if name == "realloc" { "cabi_realloc".to_owned() } else { format!("millrace:rule/rule@0.1.0#{name}") };
+        let export =
+            if name == "realloc" { "cabi_realloc".to_owned() } else { format!("millrace:rule/rule@0.1.0#{name}") };
         if !has(&format!("(func $without_{name})")) {
             module += &format!("\n(export \"{export}\" (func ${name}))");
         }

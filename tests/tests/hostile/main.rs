@@ -251,7 +251,10 @@ fn counted_right(case: &Case, status: &RuleStatus) {
         }
         Expected::Nothing => assert_eq!(failures, 0, "{name}: {:?}", stats.last_fault),
         Expected::Anything => {
-            assert!(of_process <= stats.process_calls && failures - of_process <= stats.finish_calls, "{name}: {stats:?}");
+            assert!(
+                of_process <= stats.process_calls && failures - of_process <= stats.finish_calls,
+                "{name}: {stats:?}"
+            );
         }
         Expected::Start(_) => unreachable!("it did not start"),
     }

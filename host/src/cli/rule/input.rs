@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::StatusCode;
 
+use super::super::remote::{Remote, RemoteError};
 use super::console::{Console, Fail, tamed};
-use super::{InputArgs, Place, build, files, remote, sample};
+use super::{InputArgs, Place, build, files, sample};
 use crate::batch::wire::{Decoder, Record};
 use crate::batch::{Batch, Cycle};
 use crate::rules::directory::{bundled_places, short_name};
@@ -174,33 +174,21 @@ fn read(from: &mut dyn Read, about: String) -> Result<Input, Fail> {
 /// The batches that a rule failed on last in the running Millrace at `from`, as they came to it. A rule is called by
 /// its file's name with or without the number there.
 pub(super) fn failed_on(from: &str, name: &str, console: &Console) -> Result<Input, Fail> {
-    let _progress = console.progress(format!("asking {from}"));
-    let remedy = "name the address of a running Millrace with --failures";
-    remote::runtime()?.block_on(async {
-        let path =
-            |name: &str| format!("/api/v1/rules/{}/failures/recording", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        let mut answer = remote::ask(from, &path(short_name(name)), SILENCE, remedy).await?;
-        if answer.status() == StatusCode::NOT_FOUND && short_name(name) != name {
-            let other = remote::ask(from, &path(name), SILENCE, remedy).await?;
-            if other.status() == StatusCode::OK {
-                answer = other;
-            }
-        }
-        if answer.status() != StatusCode::OK {
-            return Err(remote::refusal(from, answer).await);
-        }
-        let broken = |what: &dyn std::fmt::Display| Fail::input(format!("{from}: {what}"));
-        let mut bytes = Vec::new();
-        while let Some(part) =
-            answer.chunk().await.map_err(|error| broken(&format!("the answer broke off: {error}")))?
-        {
-            bytes.extend_from_slice(&part);
-            if bytes.len() > MAX_FAILURES_BYTES {
-                return Err(broken(&"answers more than it keeps; is it a Millrace?"));
-            }
-        }
-        read(&mut bytes.as_slice(), format!("the failures kept at {from}"))
-    })
+    let remote = Remote::at(from, SILENCE).map_err(Fail::input)?;
+    let _progress = console.progress(format!("asking {}", remote.address()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::input(format!("no threads to run on: {error}")))?;
+    let ask = |name: &str| {
+        let path = format!("/api/v1/rules/{}/failures/recording", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        runtime.block_on(remote.bytes(&path, MAX_FAILURES_BYTES))
+    };
+    let short = short_name(name);
+    let bytes = match ask(short) {
+        Err(RemoteError::Refused(refusal)) if short != name => ask(name).map_err(|_| RemoteError::Refused(refusal)),
+        answer => answer,
+    };
+    let bytes = bytes.map_err(|error| Fail::input(error.to_string()))?;
+    read(&mut bytes.as_slice(), format!("the failures kept at {}", remote.address()))
 }
 
 impl Input {

@@ -10,14 +10,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::StatusCode;
 use serde_json::json;
 
+use super::super::remote::{HERE, Remote, RemoteError, reason};
 use super::Output;
 use super::console::{Console, Fail, Paint, code, size};
 use super::files;
 use super::redact::Redaction;
-use super::remote;
 use crate::batch::wire::{self, Decoder, Record};
 use crate::recordings::MAX_CYCLES;
 
@@ -31,7 +30,7 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The Millrace to record from
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8082", conflicts_with = "kubelet")]
+    #[arg(long, value_name = "URL", default_value = HERE, conflicts_with = "kubelet")]
     from: String,
     /// How many cycles
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CYCLES)))]
@@ -51,7 +50,9 @@ pub(super) struct RecordArgs {
 
 /// Records and tells.
 pub(super) fn record(args: &RecordArgs, console: &Console) -> Result<ExitCode, Fail> {
-    let runtime = remote::runtime()?;
+    crate::tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::input(format!("no threads to run on: {error}")))?;
     let mut writing = Writing::begin(&args.out, args.redact)?;
     let done = runtime.block_on(async {
         match &args.kubelet {
@@ -96,18 +97,24 @@ fn counted(cycles: u64) -> String {
 
 /// Takes the stream of a running Millrace.
 async fn stream(args: &RecordArgs, writing: &mut Writing, console: &Console) -> Result<(), Fail> {
-    let from = args.from.trim_end_matches('/');
-    let path = format!("/api/v1/record?cycles={}", args.cycles);
-    let remedy = "name the address of a running Millrace with --from, or a kubelet with --kubelet";
-    let answer = remote::ask(from, &path, SILENCE, remedy).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(remote::refusal(from, answer).await);
-    }
+    let remote = Remote::at(&args.from, SILENCE).map_err(Fail::input)?;
+    let from = remote.address();
+    let answer = remote.get(&format!("/api/v1/record?cycles={}", args.cycles)).await.map_err(|error| {
+        let hint = match error {
+            RemoteError::Unreachable(_) => {
+                "; name the address of a running Millrace with --from, or a kubelet with --kubelet"
+            }
+            _ => "",
+        };
+        Fail::input(format!("{error}{hint}"))
+    })?;
     let _progress = console
         .progress(format!("recording {}; a cycle begins at a multiple of the resolution", counted(args.cycles.into())));
     let broken = |what: &dyn std::fmt::Display| Fail::input(format!("{from}: {what}"));
     let (mut answer, mut decoder) = (answer, Decoder::default());
-    while let Some(part) = answer.chunk().await.map_err(|error| broken(&format!("the recording broke off: {error}")))? {
+    while let Some(part) =
+        answer.chunk().await.map_err(|error| broken(&format!("the recording broke off: {}", reason(&error))))?
+    {
         decoder.push(&part);
         while let Some(record) = decoder.next_record().map_err(|error| broken(&error))? {
             writing.record(record)?;

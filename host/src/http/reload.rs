@@ -1,19 +1,19 @@
-//! The rules: what those beside the chain would do, and reading all of them again.
+//! Reading the rules again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, Query, State};
+use axum::Extension;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::ops;
 use super::places::Place;
 use crate::reloads::{Asked, ReloadEnd, Reloads};
-use crate::status::Board;
 
 /// Beside two cycles, for reading and compiling.
 const SLACK: Duration = Duration::from_secs(60);
@@ -32,22 +32,9 @@ pub(super) struct Wanted {
     wait: Option<bool>,
 }
 
-/// What a rule in the shadow would have done.
-pub(super) async fn shadow(State(board): State<Arc<Board>>, Path(name): Path<String>) -> Response {
-    let snapshot = board.snapshot();
-    if let Some(shadow) = snapshot.shadows.iter().find(|shadow| shadow.rule.name == name) {
-        return Json(shadow).into_response();
-    }
-    let names: Vec<_> = snapshot.shadows.iter().map(|shadow| &shadow.rule.name).collect();
-    let error = format!(
-        "no rule `{name}` runs in the shadow; `shadow = true` in the .toml file beside the .wasm file makes it do so"
-    );
-    (StatusCode::NOT_FOUND, Json(json!({ "error": error, "shadows": names }))).into_response()
-}
-
 /// What is known of reloads.
 pub(super) async fn reloads(State(state): State<Reloading>) -> Response {
-    Json(state.reloads.status()).into_response()
+    ops::json(StatusCode::OK, &state.reloads.status())
 }
 
 /// Reads the rules again. With `?wait=true` the answer comes when the new set has taken over (200) or is
@@ -59,7 +46,7 @@ pub(super) async fn reload(
 ) -> Response {
     if wanted.wait != Some(true) {
         state.reloads.ask(Asked::Request(None));
-        return (StatusCode::ACCEPTED, Json(json!({ "status": "/api/v1/rules/reload" }))).into_response();
+        return ops::json(StatusCode::ACCEPTED, &json!({ "status": "/api/v1/rules/reload" }));
     }
     let Some(outcome) = state.reloads.ask_and_wait() else {
         return (StatusCode::TOO_MANY_REQUESTS, "many reloads wait already; try again later\n").into_response();
@@ -73,7 +60,7 @@ pub(super) async fn reload(
         Ok(Ok(outcome)) => {
             let refused = outcome.outcome == ReloadEnd::Refused;
             let code = if refused { StatusCode::CONFLICT } else { StatusCode::OK };
-            (code, Json(outcome)).into_response()
+            ops::json(code, &outcome)
         }
         Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the process is stopping\n").into_response(),
         Err(_) => (
