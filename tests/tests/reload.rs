@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use millrace::rules::Digest;
 use millrace_tests::fixtures::guests::guest;
 use millrace_tests::fixtures::process::{Signal, rule};
 use millrace_tests::fixtures::router::{Router, Setup};
@@ -222,6 +223,27 @@ async fn rules_come_move_and_go_and_their_settings_change() {
     assert_eq!(metrics(changed + 1), BTreeSet::from(["memory".to_owned()]));
     assert_eq!(metrics(gone.as_u64().unwrap() - 1), BTreeSet::from(["memory".to_owned()]));
     assert!(metrics(last).len() > 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_sets_that_wait_for_their_shadow_cycle_the_newest_goes_next() {
+    let sim = Kubesim::builder().size(2, 1, 1).start().await.unwrap();
+    let mut router = setup(&sim).with("resolution = '1s'", "resolution = '5s'").start().await;
+    router.cycle(1).await;
+    // All within one resolution: each is ready long before the next cycle begins.
+    for number in 1..=3 {
+        router.put("rules/60-new.wasm", build(&noop(), number));
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until && !reloads(&router).await["phase"]["trial"].is_array() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let status = router.until("taken", |status| names(status) == ["heapster", "new"]).await;
+    let digest = Digest::of(&build(&noop(), 3)).to_string();
+    assert_eq!(shown(&status, "new")["digest"], digest);
+    let last = reloads(&router).await;
+    assert_eq!((&last["took_over"], &last["refused"]), (&json!(1), &json!(0)));
+    router.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

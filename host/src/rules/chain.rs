@@ -215,7 +215,10 @@ impl Chain {
         for entry in candidate.shadows {
             let shadow = match entry {
                 Entry::Keep(slot) => beside.iter().position(|it| it.rule.slot() == slot).map(|at| beside.remove(at)),
-                Entry::New(rule) => Some(Shadow::new(*rule, 0, &self.types, true)),
+                Entry::New(rule) => {
+                    info!(rule = rule.name(), "rule runs beside the chain from now on, without any effect");
+                    Some(Shadow::new(*rule, 0, &self.types, true))
+                }
             };
             self.shadows.extend(shadow);
         }
