@@ -314,7 +314,9 @@ fn lists(is: Is, add: &mut dyn FnMut(&str, FaultKind, &dyn Fn(&mut Column))) {
         add("stands at an odd address", FaultKind::Unreadable, &|column| column.pointer = Some(ZEROS + 1));
     }
     if !matches!(is, Is::Mask) {
-        add("has a row less than it must", FaultKind::InvalidEdit, &|column| drop(column.rows.pop()));
+        add("has a row less than it must", FaultKind::InvalidEdit, &|column| {
+            column.rows.truncate(column.rows.len() - 1)
+        });
     }
     if !matches!(is, Is::Mask | Is::Ends) {
         add("has a row more than it may", FaultKind::InvalidEdit, &|column| column.rows.push(Row::Plain(0)));
