@@ -121,7 +121,10 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     board.show_reloads(reloads.clone());
     let shown = http::Shown {
         board: board.clone(),
-        recordings: config.http.record.then(|| recordings.clone()),
+        batches: config
+            .http
+            .record
+            .then(|| http::Batches { recordings: recordings.clone(), taps: engine.taps().clone() }),
         reloads: reloads.clone(),
         failures: engine.failures(),
     };
@@ -139,10 +142,10 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 
     let proposals = Arc::new(Proposals::default());
     reload::listen(&reloads, &sources, &executable, options.reload.clone());
-    let versions = chain.versions();
+    let (taps, versions) = (engine.taps().clone(), chain.versions());
     let reloader =
         Reloader { engine, sources, executable, versions, proposals: proposals.clone(), board: board.clone(), reloads };
-    let outlets = Outlets { sinks: sinks.clone(), recordings, proposals, show_top: options.live.is_some() };
+    let outlets = Outlets { sinks: sinks.clone(), recordings, taps, proposals, show_top: options.live.is_some() };
     let (feeder, chain_thread) = pipeline::start(chain, outlets)
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     tokio::spawn(reloader.run(asks));

@@ -17,8 +17,10 @@ pub mod recordings;
 pub mod reloads;
 pub mod rules;
 pub mod sinks;
+pub mod taps;
 
 pub mod app;
+mod glob;
 pub mod http;
 pub mod status;
 mod text;

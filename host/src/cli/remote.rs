@@ -44,8 +44,7 @@ impl Remote {
     /// # Errors
     /// It is no address; what to write instead.
     pub(super) fn at(address: &str, silence: Duration) -> Result<Self, String> {
-        let base = address.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let bad = |why: &dyn std::fmt::Display| format!("`{address}` is no address ({why}); write it as {HERE}");
         let url = Url::parse(&base).map_err(|error| bad(&error))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -53,7 +52,7 @@ impl Remote {
         }
         let builder = Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(silence);
         let client = tls::build(builder, false, None).map_err(|error| error.to_string())?;
-        Ok(Self { client, base })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }
 
     /// Its address as it was given.

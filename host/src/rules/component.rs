@@ -19,6 +19,7 @@ use super::failures::Failures;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
 use super::tame;
+use crate::taps::Taps;
 
 /// Largest file, bytes.
 pub const MAX_FILE_BYTES: usize = 32 << 20;
@@ -121,6 +122,7 @@ impl fmt::Debug for Digest {
 pub struct CompiledRule {
     pub(super) pre: MillraceRulePre<HostState>,
     pub(super) clock: Arc<Clock>,
+    taps: Arc<Taps>,
     /// Whether its engine counts instructions.
     pub(super) counts: bool,
     /// Where the failures of its rules are kept.
@@ -130,6 +132,11 @@ pub struct CompiledRule {
 }
 
 impl CompiledRule {
+    /// Where its batches may be looked at.
+    pub(super) fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     /// The digest of the file.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -176,6 +183,7 @@ impl RuleEngine {
         Ok(CompiledRule {
             pre,
             clock: self.clock(),
+            taps: Arc::clone(self.taps()),
             counts,
             failures: self.failures(),
             digest: Digest::of(bytes),

@@ -9,6 +9,7 @@ use super::bindings::MillraceRule;
 use super::clock::Clock;
 use super::failures::Failures;
 use super::host::HostState;
+use crate::taps::Taps;
 
 /// Stack of one call, bytes. Callers need a thread with at least four times as much.
 const STACK_BYTES: usize = 512 << 10;
@@ -18,6 +19,7 @@ pub struct RuleEngine {
     engine: Engine,
     linker: Linker<HostState>,
     clock: Arc<Clock>,
+    taps: Arc<Taps>,
     counts: bool,
     failures: Arc<Failures>,
 }
@@ -53,7 +55,7 @@ impl RuleEngine {
         let mut linker = Linker::new(&engine);
         MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         let clock = Clock::start(&engine).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { engine, linker, clock, counts, failures: Arc::default() })
+        Ok(Self { engine, linker, clock, taps: Arc::default(), counts, failures: Arc::default() })
     }
 
     /// Where its rules' last failures are kept.
@@ -68,6 +70,12 @@ impl RuleEngine {
 
     pub(super) fn clock(&self) -> Arc<Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Where all its rules show their batches.
+    #[must_use]
+    pub fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     pub(super) fn counts(&self) -> bool {
