@@ -76,7 +76,7 @@ fn no_guest_harms_the_host_or_another_rule() {
     }
     assert!(told.wrong.is_empty(), "{}", told.wrong.join("\n"));
     let (growth, took) = (resident().saturating_sub(warm), began.elapsed());
-    println!(
+    eprintln!(
         "{} guests (written, wrong edits, spoiled edits, made up: {sizes:?}); {told:?}; memory {} KiB after {WARM_UP}, \
          {} KiB at the end, {} KiB at most; {took:.1?}",
         cases.len(),
