@@ -304,8 +304,11 @@ fn last(column: &mut Column) -> &mut Row {
     column.rows.last_mut().expect("the good edit has rows in every column")
 }
 
+/// Takes a case: its name, what its calls fail with, and what becomes of the column.
+type Add<'a> = dyn FnMut(&str, FaultKind, &dyn Fn(&mut Column)) + 'a;
+
 /// What can be wrong with any list.
-fn lists(is: Is, add: &mut dyn FnMut(&str, FaultKind, &dyn Fn(&mut Column))) {
+fn lists(is: Is, add: &mut Add<'_>) {
     add("begins past the end of memory", FaultKind::Unreadable, &|column| column.pointer = Some(0xffff_fff0));
     add("begins at the end of memory", FaultKind::Unreadable, &|column| column.pointer = Some(8 << 20));
     add("has 4,294,967,295 rows", FaultKind::Unreadable, &|column| column.length = Some(u32::MAX));
@@ -314,7 +317,9 @@ fn lists(is: Is, add: &mut dyn FnMut(&str, FaultKind, &dyn Fn(&mut Column))) {
         add("stands at an odd address", FaultKind::Unreadable, &|column| column.pointer = Some(ZEROS + 1));
     }
     if !matches!(is, Is::Mask) {
-        add("has a row less than it must", FaultKind::InvalidEdit, &|column| drop(column.rows.pop()));
+        add("has a row less than it must", FaultKind::InvalidEdit, &|column| {
+            column.rows.truncate(column.rows.len() - 1);
+        });
     }
     if !matches!(is, Is::Mask | Is::Ends) {
         add("has a row more than it may", FaultKind::InvalidEdit, &|column| column.rows.push(Row::Plain(0)));

@@ -72,8 +72,16 @@ pub fn made_up() -> Vec<Case> {
 fn expected_of(text: &str) -> Expected {
     let kind = |word: &str| {
         use FaultKind as Kind;
-        let kinds =
-            [Kind::Trap, Kind::Timeout, Kind::Memory, Kind::Unreadable, Kind::Refused, Kind::Fatal, Kind::InvalidEdit];
+        let kinds = [
+            Kind::Trap,
+            Kind::TooBig,
+            Kind::Timeout,
+            Kind::Memory,
+            Kind::Unreadable,
+            Kind::Refused,
+            Kind::Fatal,
+            Kind::InvalidEdit,
+        ];
         kinds.into_iter().find(|kind| kind.as_str() == word).unwrap_or_else(|| panic!("`{word}` is no kind"))
     };
     match text.split_once(' ') {

@@ -15,6 +15,7 @@ mod load;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ const NODES: usize = 3;
 const CYCLES: u64 = 3;
 /// Guests between the two rules at one time.
 const TOGETHER: usize = 32;
-/// Guests before the process's memory is measured first.
+/// Guests, some of every sort, before the process's memory is measured first.
 const WARM_UP: usize = 20;
 /// How much it may grow until the end, bytes.
 const MAX_GROWTH: usize = 8 << 20;
@@ -42,29 +43,42 @@ const LIMITS: Limits =
 /// What one gets that is expected to run out of time.
 const SHORT: Duration = Duration::from_millis(30);
 
+/// Makes the C library give memory back at once: what is measured is then what somebody holds, and not what was
+/// needed at one time, for compiling mostly, and is kept for the next.
+const MALLOC: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
+
 #[test]
 fn no_guest_harms_the_host_or_another_rule() {
+    if MALLOC.iter().any(|(name, _)| std::env::var_os(name).is_none()) {
+        // The C library reads these when a process starts.
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let ended = again.args(std::env::args_os().skip(1)).envs(MALLOC).status().unwrap();
+        assert!(ended.success(), "{ended}; what is wrong is above");
+        return;
+    }
     let began = Instant::now();
     let suite = Suite::new();
-    let mut cases = guests::written();
-    cases.extend(edits::wrong());
-    let written = cases.len();
-    cases.extend(edits::spoiled(0..60));
-    cases.extend(guests::made_up());
-    assert!(written >= 200 && cases.len() - written >= 150, "{written} of {}", cases.len());
+    let groups = [guests::written(), edits::wrong(), edits::spoiled(0..60), guests::made_up()];
+    let sizes = groups.each_ref().map(Vec::len);
+    let cases: Vec<&Case> = groups.iter().flatten().collect();
+    assert!(sizes[0] + sizes[1] >= 200 && sizes[2] + sizes[3] >= 200, "{sizes:?}");
 
     suite.the_good_edit_is_one();
     let mut told = Told::default();
-    suite.run(&cases[..WARM_UP], &mut told);
+    let some: Vec<&Case> = cases.iter().step_by(cases.len() / WARM_UP).take(WARM_UP).copied().collect();
+    suite.run(&some, &mut told);
+    told = Told { wrong: told.wrong, ..Told::default() };
     let (warm, mut most) = (resident(), 0);
     for cases in cases.chunks(TOGETHER) {
         suite.run(cases, &mut told);
         most = most.max(resident());
     }
+    assert!(told.wrong.is_empty(), "{}", told.wrong.join("\n"));
     let (growth, took) = (resident().saturating_sub(warm), began.elapsed());
-    println!(
-        "{} guests, {written} of them written by hand; {told:?}; memory {} KiB after {WARM_UP}, {} KiB at the end, {} KiB at \
-         most; {took:.1?}",
+    eprintln!(
+        "{} guests (written, wrong edits, spoiled edits, made up: {sizes:?}); {told:?}; memory {} KiB after {WARM_UP}, \
+         {} KiB at the end, {} KiB at most; {took:.1?}",
         cases.len(),
         warm >> 10,
         resident() >> 10,
@@ -79,9 +93,14 @@ fn no_guest_harms_the_host_or_another_rule() {
 struct Told {
     /// Guests that did not start.
     refused: u64,
+    /// Failed calls of all others.
     faults: BTreeMap<FaultKind, u64>,
+    /// Guests of which no call failed.
     harmless: u64,
+    /// Guests that were made up, and changed batches by right.
     changed: u64,
+    /// What is not as it is to be.
+    wrong: Vec<String>,
 }
 
 struct Suite {
@@ -113,6 +132,9 @@ impl Suite {
         let slot = "50-heapster.wasm";
         let heapster = read(rule("rules/50-heapster.wasm"), slot, Manifest::default_of(slot));
         let mut suite = Self { engine: RuleEngine::new().unwrap(), drop, heapster, rounds, alone: Vec::new() };
+        // The batches that rules fail on are kept within a bound of their own, for which there are tests of their own:
+        // here they would only hide what is not meant to be kept.
+        suite.engine.failures().keep_no_batches();
         let mut chain = suite.chain(vec![suite.drop.clone(), suite.heapster.clone()]).unwrap();
         suite.alone = suite.output(&mut chain);
         for status in chain.status() {
@@ -159,21 +181,20 @@ impl Suite {
     }
 
     /// Runs guests that start between the two rules, and sees that those that do not are refused as expected.
-    fn run(&self, cases: &[Case], told: &mut Told) {
+    fn run(&self, cases: &[&Case], told: &mut Told) {
         let mut between = Vec::new();
-        for (at, case) in cases.iter().enumerate() {
+        for (at, &case) in cases.iter().enumerate() {
             let file = file(case, at);
             match (self.chain(vec![file.clone()]), &case.expected) {
-                (Err(what), Expected::Start(says)) => {
-                    assert!(what.contains(says), "{}: {what}", case.name);
-                    told.refused += 1;
-                }
+                (Err(what), Expected::Start(says)) if what.contains(says) => told.refused += 1,
                 (Err(_), Expected::Anything) => told.refused += 1,
-                (Err(what), _) => panic!("{} does not start: {what}", case.name),
-                (Ok(_), Expected::Start(says)) => panic!("{} starts; expected: {says}", case.name),
+                (Err(what), _) => {
+                    told.wrong.push(format!("{}: expected {:?}, does not start: {what}", case.name, case.expected));
+                }
+                (Ok(_), Expected::Start(says)) => told.wrong.push(format!("{} starts; expected: {says}", case.name)),
                 // What is made up may be a good rule: one that changes batches changes what comes out.
                 (Ok(chain), Expected::Anything) => {
-                    if self.changes_something(case, chain) {
+                    if self.changes_something(case, chain, &mut told.wrong) {
                         told.changed += 1;
                     } else {
                         between.push((case, file));
@@ -189,21 +210,21 @@ impl Suite {
         let out = self.output(&mut chain);
         let status = chain.status();
         for ((case, _), status) in between.iter().zip(&status[1..]) {
-            counted_right(case, status);
+            told.wrong.extend(counted_right(case, status).err());
             status.stats.faults.iter().for_each(|(&kind, count)| *told.faults.entry(kind).or_default() += count);
             told.harmless += u64::from(status.stats.fault_count() == 0);
         }
         if out != self.alone {
             let names: Vec<_> = between.iter().filter(|(_, file)| !self.leaves_others_alone(file)).collect();
             let names: Vec<_> = names.iter().map(|(case, _)| &case.name).collect();
-            panic!("what comes out of the other rules differs; beside {names:?}");
+            told.wrong.push(format!("what comes out of the other rules differs; beside {names:?}"));
         }
     }
 
-    fn changes_something(&self, case: &Case, mut chain: Chain) -> bool {
+    fn changes_something(&self, case: &Case, mut chain: Chain, wrong: &mut Vec<String>) -> bool {
         self.output(&mut chain);
         let status = chain.status().remove(0);
-        counted_right(case, &status);
+        wrong.extend(counted_right(case, &status).err());
         let stats = status.stats;
         stats.points_added + stats.points_dropped + stats.entities_added + stats.entities_dropped + stats.relabelled > 0
     }
@@ -232,39 +253,30 @@ fn file(case: &Case, at: usize) -> RuleFile {
 }
 
 /// Every call that failed is counted once, under the reason that it failed for; no other is.
-fn counted_right(case: &Case, status: &RuleStatus) {
-    let (name, stats) = (&case.name, &status.stats);
+///
+/// # Errors
+/// What is counted otherwise.
+fn counted_right(case: &Case, status: &RuleStatus) -> Result<(), String> {
+    let stats = &status.stats;
     let failures: u64 = stats.faults.values().sum();
-    let only = |kind: FaultKind, count: u64| {
-        assert_eq!(stats.faults, BTreeMap::from([(kind, count)]), "{name}: {:?}", stats.last_fault);
-    };
+    let only = |kind: FaultKind, count: u64| stats.faults == BTreeMap::from([(kind, count)]);
     // A batch that was passed on is one that `process` failed on, or one that it was not asked about.
     let of_process = stats.batches_passed - stats.batches_left_out;
-    assert_eq!(stats.process_calls + stats.batches_left_out, NODES as u64 * CYCLES, "{name}");
-    assert_eq!(stats.batches_lost + stats.points_lost, 0, "{name}");
-    match case.expected {
-        Expected::Process(kind) => {
-            only(kind, stats.process_calls);
-            assert_eq!(of_process, failures, "{name}");
-        }
-        Expected::Finish(kind) => {
-            only(kind, stats.finish_calls);
-            assert_eq!(of_process, 0, "{name}");
-        }
-        Expected::Sometimes(kind) => {
-            only(kind, failures);
-            assert!(failures > 0 && failures < stats.process_calls, "{name}: {stats:?}");
-        }
-        Expected::Nothing => assert_eq!(failures, 0, "{name}: {:?}", stats.last_fault),
-        Expected::Anything => {
-            assert!(
-                of_process <= stats.process_calls && failures - of_process <= stats.finish_calls,
-                "{name}: {stats:?}"
-            );
-        }
-        Expected::Start(_) => unreachable!("it did not start"),
+    let expected = match case.expected {
+        Expected::Process(kind) => only(kind, stats.process_calls) && of_process == failures,
+        Expected::Finish(kind) => only(kind, stats.finish_calls) && of_process == 0,
+        Expected::Sometimes(kind) => only(kind, failures) && failures > 0 && failures < stats.process_calls,
+        Expected::Nothing => failures == 0,
+        Expected::Anything => of_process <= stats.process_calls && failures - of_process <= stats.finish_calls,
+        Expected::Start(_) => false,
+    };
+    let calls = stats.process_calls + stats.batches_left_out == NODES as u64 * CYCLES;
+    let nothing_lost = stats.batches_lost + stats.points_lost == 0;
+    if expected && calls && nothing_lost && stats.last_fault.is_some() == (failures > 0) {
+        return Ok(());
     }
-    assert_eq!(stats.last_fault.is_some(), failures > 0, "{name}");
+    let last = stats.last_fault.as_ref().map_or("", |fault| &fault.text);
+    Err(format!("{}: expected {:?}, has {:?}: {last}\n{stats:?}", case.name, case.expected, stats.faults))
 }
 
 /// Memory of this process, bytes.
