@@ -126,7 +126,11 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
             .record
             .then(|| http::Batches { recordings: recordings.clone(), taps: engine.taps().clone() }),
         reloads: reloads.clone(),
+        failures: engine.failures(),
     };
+    if !config.http.record {
+        shown.failures.keep_no_batches();
+    }
     let server = tokio::spawn(http::serve(listener, shown));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {

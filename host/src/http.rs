@@ -5,6 +5,7 @@
 //! waiting: when all places are taken it gets the one that is missed least.
 
 mod chain;
+mod failures;
 mod metrics;
 mod ops;
 mod places;
@@ -31,9 +32,11 @@ use tracing::warn;
 
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
+use crate::rules::Failures;
 use crate::status::Board;
 use crate::taps::Taps;
 use crate::throttle::Throttle;
+use failures::Failing;
 use places::{Place, Places};
 use record::Recorded;
 use reload::Reloading;
@@ -89,6 +92,8 @@ pub struct Shown {
     pub batches: Option<Batches>,
     /// Where reloads are asked for.
     pub reloads: Arc<Reloads>,
+    /// What rules failed on last.
+    pub failures: Arc<Failures>,
 }
 
 /// Answers until the task is aborted, which ends all connections.
@@ -147,14 +152,16 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(Shown { board, batches, reloads }: Shown) -> Router {
+fn router(Shown { board, batches, reloads, failures }: Shown) -> Router {
     let resolution = board.resolution();
-    let (record, tap) = match batches {
+    let failing = Failing { board: board.clone(), failures };
+    let (record, tap, failed) = match batches {
         Some(Batches { recordings, taps }) => (
             get(record::record).with_state(Recorded { recordings, resolution }),
             get(tap::tap).with_state(Tapped { taps, board: Arc::clone(&board) }),
+            get(failures::recording).with_state(failing.clone()),
         ),
-        None => (get(record::off), get(tap::off)),
+        None => (get(record::off), get(tap::off), get(record::off)),
     };
     Router::new()
         .route("/", get(ops::index))
@@ -167,6 +174,8 @@ fn router(Shown { board, batches, reloads }: Shown) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
         .route("/api/v1/tap", tap)
+        .route("/api/v1/rules/{name}/failures", get(failures::list).with_state(failing))
+        .route("/api/v1/rules/{name}/failures/recording", failed)
         .route("/api/v1/rules/{name}/shadow", get(chain::shadow))
         .route(
             "/api/v1/rules/reload",

@@ -82,14 +82,22 @@ impl Remote {
         Err(RemoteError::Refused(format!("{base}: answers {status}: {}{hint}", tame(said.trim(), REASON_BYTES))))
     }
 
+    /// Asks for what has at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Remote::get`], and where it is longer.
+    pub(super) async fn bytes(&self, path: &str, most: usize) -> Result<Vec<u8>, RemoteError> {
+        let body = read(self.get(path).await?, most).await;
+        body.map_err(|why| RemoteError::Unreachable(format!("{}: {why}", self.base)))
+    }
+
     /// Asks for a page of JSON of at most `most` bytes.
     ///
     /// # Errors
-    /// As [`Remote::get`], and where it is longer or no such JSON.
+    /// As [`Remote::bytes`], and where it is no such JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, path: &str, most: usize) -> Result<T, RemoteError> {
         let base = &self.base;
-        let body = read(self.get(path).await?, most).await;
-        let body = body.map_err(|why| RemoteError::Unreachable(format!("{base}: {why}")))?;
+        let body = self.bytes(path, most).await?;
         let hint = "is it a Millrace, and one of this version?";
         let unreadable = |error| RemoteError::Unreadable(format!("{base}{path}: {error}; {hint}"));
         serde_json::from_slice(&body).map_err(unreadable)

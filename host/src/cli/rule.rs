@@ -245,6 +245,9 @@ struct InspectArgs {
 struct ReplayArgs {
     #[command(flatten)]
     input: InputArgs,
+    /// Replay the batches that the rule failed on last in this running Millrace, as they came to it
+    #[arg(long, value_name = "URL", conflicts_with_all = ["input", "at"])]
+    failures: Option<String>,
     /// Print the rows that the rule leaves and adds
     #[arg(long, conflicts_with = "diff")]
     rows: bool,

@@ -15,6 +15,7 @@ use super::INTERFACE_VERSION;
 use super::bindings::MillraceRulePre;
 use super::clock::Clock;
 use super::engine::RuleEngine;
+use super::failures::Failures;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
 use super::tame;
@@ -124,6 +125,8 @@ pub struct CompiledRule {
     taps: Arc<Taps>,
     /// Whether its engine counts instructions.
     pub(super) counts: bool,
+    /// Where the failures of its rules are kept.
+    pub(super) failures: Arc<Failures>,
     digest: Digest,
     compile_time: Duration,
 }
@@ -182,6 +185,7 @@ impl RuleEngine {
             clock: self.clock(),
             taps: Arc::clone(self.taps()),
             counts,
+            failures: self.failures(),
             digest: Digest::of(bytes),
             compile_time: started.elapsed(),
         })

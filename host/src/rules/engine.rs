@@ -7,6 +7,7 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::bindings::MillraceRule;
 use super::clock::Clock;
+use super::failures::Failures;
 use super::host::HostState;
 use crate::taps::Taps;
 
@@ -20,6 +21,7 @@ pub struct RuleEngine {
     clock: Arc<Clock>,
     taps: Arc<Taps>,
     counts: bool,
+    failures: Arc<Failures>,
 }
 
 /// The engine could not be made: the machine lacks what wasmtime needs.
@@ -53,7 +55,13 @@ impl RuleEngine {
         let mut linker = Linker::new(&engine);
         MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         let clock = Clock::start(&engine).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { engine, linker, clock, taps: Arc::default(), counts })
+        Ok(Self { engine, linker, clock, taps: Arc::default(), counts, failures: Arc::default() })
+    }
+
+    /// Where its rules' last failures are kept.
+    #[must_use]
+    pub fn failures(&self) -> Arc<Failures> {
+        Arc::clone(&self.failures)
     }
 
     pub(super) fn wasmtime(&self) -> &Engine {

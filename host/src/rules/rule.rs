@@ -321,6 +321,7 @@ impl Rule {
     }
 
     fn failed_on(&mut self, batch: Batch, fault: &Fault, cycle: &Cycle) -> Option<Batch> {
+        self.compiled.failures.add(&self.name, self.compiled.digest(), cycle, &batch, fault);
         let logged = self.note(fault, cycle);
         let rule = &*self.name;
         let (kind, of) = (fault.kind().as_str(), tame(batch.origin.name(), 300));
