@@ -323,6 +323,7 @@ mod tests {
         assert!((2..10).contains(&kept));
         show();
         assert_eq!(got(&mut slow), [format!("skipped {}", 10 - kept), (1 << 18).to_string()]);
+        assert_eq!(got(&mut quick).len(), 1);
 
         for wait in [Duration::ZERO; 10].into_iter().chain([PATIENCE]) {
             tokio::time::advance(wait).await;

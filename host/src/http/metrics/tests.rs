@@ -61,6 +61,15 @@ fn every_family_is_described_once_and_its_series_stand_under_it() {
 }
 
 #[test]
+fn the_documentation_names_every_family() {
+    let documentation = include_str!("../../../../docs/OPERATING.md");
+    let page = Format::Text.of(page(&board()).unwrap());
+    for family in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(documentation.contains(&format!("`{family}`")), "{family}");
+    }
+}
+
+#[test]
 fn a_rules_calls_are_a_histogram_and_its_names_are_escaped() {
     let page = Format::Text.of(page(&board()).unwrap());
     for line in [
