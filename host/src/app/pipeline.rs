@@ -18,6 +18,7 @@ use crate::batch::{Batch, Cycle, Level, strip_private};
 use crate::recordings::Recordings;
 use crate::rules::{Chain, RuleStats, RuleStatus, ShadowStatus, Verdict};
 use crate::sinks::{Published, SinkHandle};
+use crate::store::StoreFeeder;
 
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
 /// memory.
@@ -170,6 +171,8 @@ impl ChainThread {
 pub struct Outlets {
     /// Who gets what comes out.
     pub sinks: Arc<[SinkHandle]>,
+    /// And for those who ask by HTTP; `None`: nothing is kept.
+    pub store: Option<StoreFeeder>,
     /// Who may want to see what goes in.
     pub recordings: Arc<Recordings>,
     /// Where a new set of rules waits.
@@ -183,10 +186,11 @@ pub struct Outlets {
 /// # Errors
 /// The system has no thread left.
 pub fn start(chain: Chain, outlets: Outlets) -> std::io::Result<(Feeder, ChainThread)> {
-    let Outlets { sinks, recordings, proposals, show_top } = outlets;
+    let Outlets { sinks, store, recordings, proposals, show_top } = outlets;
     let mut pipeline = Pipeline {
         chain,
         sinks,
+        store,
         recordings,
         proposals,
         verdict: None,
@@ -213,6 +217,7 @@ fn start_with(work: impl FnMut(Job) + Send + 'static) -> std::io::Result<(Feeder
 struct Pipeline {
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
+    store: Option<StoreFeeder>,
     recordings: Arc<Recordings>,
     proposals: Arc<Proposals>,
     /// Who waits for what becomes of the set that is tried.
@@ -295,6 +300,9 @@ impl Pipeline {
         for sink in &*self.sinks {
             sink.end_of_cycle(cycle.number);
         }
+        if let Some(store) = &self.store {
+            store.end_of_cycle(cycle);
+        }
         let decided = self.chain.decide(&cycle);
         self.tell(decided);
         let mut report = std::mem::take(&mut self.report);
@@ -322,6 +330,9 @@ impl Pipeline {
         let published = Arc::new(Published { cycle, batch });
         for sink in &*self.sinks {
             sink.offer(published.clone());
+        }
+        if let Some(store) = &self.store {
+            store.offer(published);
         }
     }
 }
