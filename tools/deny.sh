@@ -1,5 +1,5 @@
 #!/bin/bash
-# Checks the dependencies of both workspaces with cargo-deny, as deny.toml says: bans, licences and
+# Checks the dependencies of all workspaces with cargo-deny, as deny.toml says: bans, licences and
 # sources always, advisories where the advisory database can be reached.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -15,13 +15,13 @@ if ! command -v cargo-deny >/dev/null; then
     rm -rf "$cache/tools/build"
 fi
 
-for manifest in Cargo.toml scripts/Cargo.toml; do
+for manifest in Cargo.toml scripts/Cargo.toml tests/smith/Cargo.toml; do
     say "Checking the dependencies of $manifest"
     cargo deny --manifest-path "$manifest" --config deny.toml check bans licenses sources
 done
 
 if timeout 20 git ls-remote --quiet "$database" HEAD >/dev/null 2>&1; then
-    for manifest in Cargo.toml scripts/Cargo.toml; do
+    for manifest in Cargo.toml scripts/Cargo.toml tests/smith/Cargo.toml; do
         cargo deny --manifest-path "$manifest" --config deny.toml check advisories
     done
 else

@@ -128,9 +128,16 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     }
     let shown = http::Shown {
         board: board.clone(),
-        recordings: config.http.record.then(|| recordings.clone()),
+        batches: config
+            .http
+            .record
+            .then(|| http::Batches { recordings: recordings.clone(), taps: engine.taps().clone() }),
         reloads: reloads.clone(),
+        failures: engine.failures(),
     };
+    if !config.http.record {
+        shown.failures.keep_no_batches();
+    }
     let server = tokio::spawn(http::serve(listener, shown));
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
@@ -142,10 +149,11 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
 
     let proposals = Arc::new(Proposals::default());
     reload::listen(&reloads, &sources, &executable, options.reload.clone());
-    let versions = chain.versions();
+    let (taps, versions) = (engine.taps().clone(), chain.versions());
     let reloader =
         Reloader { engine, sources, executable, versions, proposals: proposals.clone(), board: board.clone(), reloads };
-    let outlets = Outlets { sinks: sinks.clone(), store, recordings, proposals, show_top: options.live.is_some() };
+    let outlets =
+        Outlets { sinks: sinks.clone(), store, recordings, taps, proposals, show_top: options.live.is_some() };
     let (feeder, chain_thread) = pipeline::start(chain, outlets)
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     tokio::spawn(reloader.run(asks));

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod bounds;
 pub mod builder;
+pub mod changes;
 mod check;
 pub mod columns;
 pub mod edit;
@@ -21,6 +22,7 @@ pub mod wire;
 pub use apply::{EditStats, apply};
 pub use bounds::{BatchBounds, EditBounds};
 pub use builder::{BatchBuilder, Descriptor};
+pub use changes::Changes;
 pub use columns::{Batch, Entities, LabelSets, Metrics, Origin, Points};
 pub use edit::{Edit, EditError};
 pub use merge::strip_private;

@@ -22,6 +22,7 @@ mod convert;
 mod remote;
 mod rule;
 pub mod run;
+mod tap;
 mod top;
 
 /// What `sysexits.h` calls EX_CONFIG: starting again will not help.
@@ -46,6 +47,8 @@ Examples:
       a rule of your own; `millrace rule --help` says more
   millrace top
       what a running Millrace does, on a screen that refreshes
+  millrace tap --rule drop-idle
+      what a rule does to the rows that go by
 
 Heapster's flags (`_` and `-` are alike, one dash will do):
   --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
@@ -82,6 +85,9 @@ enum Verb {
     /// Watch a running Millrace: its stages, rules, sinks and nodes, refreshed
     #[command(after_help = top::EXAMPLES)]
     Top(top::TopArgs),
+    /// Show rows of a running Millrace as they go by, or what a rule does to them
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(tap::TapArgs),
     /// Write rules: make, build, test, measure, record and replay them
     Rule(rule::RuleArgs),
 }
@@ -142,6 +148,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => start(args, given),
         Verb::Rule(args) => rule::rule(args),
         Verb::Top(args) => top::top(&args),
+        Verb::Tap(args) => tap::tap(&args),
     }
 }
 
@@ -211,7 +218,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, Vec<Given>),
 
 /// Heapster knew nothing of these verbs: all their arguments are ours, and no configuration is read.
 fn is_ours(verb: &OsStr) -> bool {
-    ["rule", "top"].iter().any(|ours| verb == *ours)
+    ["rule", "tap", "top"].iter().any(|ours| verb == *ours)
 }
 
 /// Prints help and version, or what is wrong with the arguments.

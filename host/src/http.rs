@@ -5,12 +5,14 @@
 //! waiting: when all places are taken it gets the one that is missed least.
 
 mod chain;
+mod failures;
 mod metrics;
 mod ops;
 mod places;
 mod process;
 mod record;
 mod reload;
+mod tap;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,11 +32,15 @@ use tracing::warn;
 
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
+use crate::rules::Failures;
 use crate::status::Board;
+use crate::taps::Taps;
 use crate::throttle::Throttle;
+use failures::Failing;
 use places::{Place, Places};
 use record::Recorded;
 use reload::Reloading;
+use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -68,15 +74,26 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
+/// Where batches can be looked at.
+#[derive(Clone)]
+pub struct Batches {
+    /// Whole cycles of them, on their way into the chain.
+    pub recordings: Arc<Recordings>,
+    /// Those that go by.
+    pub taps: Arc<Taps>,
+}
+
 /// What HTTP shows, and may ask for.
 #[derive(Clone)]
 pub struct Shown {
     /// The state after each cycle.
     pub board: Arc<Board>,
-    /// Where batches are recorded; `None`: they are not shown.
-    pub recordings: Option<Arc<Recordings>>,
+    /// Where batches can be looked at; `None`: they are not shown.
+    pub batches: Option<Batches>,
     /// Where reloads are asked for.
     pub reloads: Arc<Reloads>,
+    /// What rules failed on last.
+    pub failures: Arc<Failures>,
 }
 
 /// Answers until the task is aborted, which ends all connections.
@@ -135,11 +152,16 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(Shown { board, recordings, reloads }: Shown) -> Router {
+fn router(Shown { board, batches, reloads, failures }: Shown) -> Router {
     let resolution = board.resolution();
-    let record = match recordings {
-        Some(recordings) => get(record::record).with_state(Recorded { recordings, resolution }),
-        None => get(record::off),
+    let failing = Failing { board: board.clone(), failures };
+    let (record, tap, failed) = match batches {
+        Some(Batches { recordings, taps }) => (
+            get(record::record).with_state(Recorded { recordings, resolution }),
+            get(tap::tap).with_state(Tapped { taps, board: Arc::clone(&board) }),
+            get(failures::recording).with_state(failing.clone()),
+        ),
+        None => (get(record::off), get(tap::off), get(record::off)),
     };
     Router::new()
         .route("/", get(ops::index))
@@ -151,6 +173,9 @@ fn router(Shown { board, recordings, reloads }: Shown) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/record", record)
+        .route("/api/v1/tap", tap)
+        .route("/api/v1/rules/{name}/failures", get(failures::list).with_state(failing))
+        .route("/api/v1/rules/{name}/failures/recording", failed)
         .route("/api/v1/rules/{name}/shadow", get(chain::shadow))
         .route(
             "/api/v1/rules/reload",

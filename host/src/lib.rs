@@ -18,8 +18,10 @@ pub mod reloads;
 pub mod rules;
 pub mod sinks;
 pub mod store;
+pub mod taps;
 
 pub mod app;
+mod glob;
 pub mod http;
 pub mod status;
 mod text;

@@ -14,8 +14,9 @@ use anyhow::ensure;
 use clap::{Parser, ValueEnum};
 use millrace_tests::fixtures::influxd::Influxd;
 use millrace_tests::fixtures::ports;
-use millrace_tests::fixtures::process::{self, Process, Signal};
+use millrace_tests::fixtures::process;
 
+use meter::cluster::{self, Cluster};
 use meter::{Meter, Sample, plot};
 
 /// Measure whole cycles of `millrace run`.
@@ -33,6 +34,9 @@ struct Args {
     /// Sinks, each measured on its own
     #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
     sink: Vec<Sink>,
+    /// Rules in the chain, heapster among them, each number measured on its own
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    rules: Vec<usize>,
     /// Ask the kubelets by HTTPS
     #[arg(long)]
     https: bool,
@@ -108,20 +112,23 @@ fn main() -> anyhow::Result<()> {
     }
     for &nodes in &args.nodes {
         for &sink in &args.sink {
-            report(&args, nodes, args.pods, sink)?;
+            for &rules in &args.rules {
+                report(&args, nodes, args.pods, sink, rules)?;
+            }
         }
     }
     Ok(())
 }
 
 /// Measures one run and prints its row.
-fn report(args: &Args, nodes: usize, pods: usize, sink: Sink) -> anyhow::Result<Sample> {
+fn report(args: &Args, nodes: usize, pods: usize, sink: Sink, rules: usize) -> anyhow::Result<Sample> {
     let began = Instant::now();
-    let sample = measure(args, nodes, pods, sink)?;
+    let sample = measure(args, nodes, pods, sink, rules)?;
     let https = if args.https { " https" } else { "" };
     let of_pods = if pods == 30 { String::new() } else { format!(" x {pods} pods") };
     let sink = sink.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    let row = sample.row(&format!("{nodes} nodes{of_pods}{https}, {sink}"), nodes);
+    let chain = if rules == 1 { String::new() } else { format!(", {rules} rules") };
+    let row = sample.row(&format!("{nodes} nodes{of_pods}{https}, {sink}{chain}"), nodes);
     println!("{row}  ({:.0} s)", began.elapsed().as_secs_f64());
     if args.each {
         println!("    RSS MiB, cycle after cycle: {}", sample.resident());
@@ -134,11 +141,11 @@ fn growth(args: &Args, file: &Path) -> anyhow::Result<()> {
     let scaled = |sample: &Sample, by: usize, unit: f64| sample.cpu().map(|seconds| seconds * unit / by as f64);
     let (mut by_nodes, mut by_pods) = (Vec::new(), Vec::new());
     for nodes in [100, 500, 1000, 5000] {
-        by_nodes.push((nodes, scaled(&report(args, nodes, 30, Sink::None)?, nodes, 1e3)));
+        by_nodes.push((nodes, scaled(&report(args, nodes, 30, Sink::None, 1)?, nodes, 1e3)));
     }
     for pods in [10, 30, 110] {
         let nodes = 500;
-        by_pods.push((pods, scaled(&report(args, nodes, pods, Sink::None)?, nodes * pods, 1e6)));
+        by_pods.push((pods, scaled(&report(args, nodes, pods, Sink::None, 1)?, nodes * pods, 1e6)));
     }
     let left = plot::Panel { title: "ms CPU a node and cycle", axis: "nodes of 30 pods", points: &by_nodes };
     let right = plot::Panel { title: "µs CPU a pod and cycle", axis: "pods a node, 500 nodes", points: &by_pods };
@@ -147,21 +154,31 @@ fn growth(args: &Args, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(args: &Args, nodes: usize, pods: usize, sink: Sink) -> anyhow::Result<Sample> {
+fn measure(args: &Args, nodes: usize, pods: usize, sink: Sink, rules: usize) -> anyhow::Result<Sample> {
     let folder = tempfile::tempdir()?;
     // The larger clusters are asked over up to four seconds, and take longer to work through.
     let resolution = args.resolution.unwrap_or(5.max(nodes / 200));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let influxd = sink.needs_influxd().then(|| runtime.block_on(Influxd::start()));
-    let cluster = Cluster::start(args, nodes, pods, resolution, folder.path())?;
+    let size = cluster::Size {
+        nodes,
+        pods,
+        containers: args.containers,
+        resolution,
+        churn: args.churn,
+        https: args.https,
+        shape: &args.shape,
+    };
+    let cluster = Cluster::start(&size, folder.path())?;
     let [port] = ports::free();
     let url = influxd.as_ref().map(Influxd::url).unwrap_or_default();
     let path = folder.path().join("millrace.toml");
     let http = format!("resolution = \"{resolution}s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
-    std::fs::write(&path, http + &cluster.source(args.https) + &sink.toml(&url))?;
+    let chain = cluster::rules(&folder.path().join("rules"), rules)?;
+    std::fs::write(&path, http + &cluster.source(args.https) + &chain + &sink.toml(&url))?;
 
     let binary = args.binary.clone().unwrap_or_else(|| process::binary("millrace", "millrace"));
-    let mut meter = Meter::start(&binary, &path, port, cluster.process.id())?;
+    let mut meter = Meter::start(&binary, &path, port, cluster.id())?;
     let mut cycles = Vec::new();
     for number in 1..=args.cycles + 1 {
         let cycle = meter.cycle(Duration::from_secs(60 + 3 * resolution as u64))?;
@@ -171,65 +188,6 @@ fn measure(args: &Args, nodes: usize, pods: usize, sink: Sink) -> anyhow::Result
         }
     }
     let peak = meter.stop()?;
-    cluster.process.stop(Signal::Terminate, Duration::from_secs(30));
+    cluster.stop();
     Ok(Sample::new(cycles, peak))
-}
-
-/// A simulated cluster as a process of its own, and what it says of itself.
-struct Cluster {
-    process: Process,
-    ready: serde_json::Value,
-}
-
-impl Cluster {
-    fn start(args: &Args, nodes: usize, pods: usize, resolution: usize, folder: &Path) -> anyhow::Result<Self> {
-        let file = folder.join("ready.json");
-        let mut command = vec![format!("--ready-file={}", file.display()), format!("--shape={}", args.shape)];
-        for (flag, value) in [
-            ("nodes", nodes),
-            ("pods", pods),
-            ("containers", args.containers),
-            // Every cycle finds new samples, as at a minute's resolution with real kubelets.
-            ("resolution", resolution.min(5)),
-        ] {
-            command.push(format!("--{flag}={value}"));
-        }
-        command.push(format!("--churn={}", args.churn));
-        if args.https {
-            command.push("--https".to_owned());
-        }
-        let mut process = Process::kubesim(command);
-        let until = Instant::now() + Duration::from_secs(120);
-        while !file.exists() {
-            ensure!(process.is_running() && Instant::now() < until, "the cluster does not start: {process:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let ready = serde_json::from_slice(&std::fs::read(&file)?)?;
-        if let Some(token) = field(&ready, "token") {
-            std::fs::write(folder.join("token"), token)?;
-        }
-        Ok(Self { process, ready })
-    }
-
-    /// `[source]` for this cluster.
-    fn source(&self, https: bool) -> String {
-        let api = field(&self.ready, "api_url").unwrap_or_default();
-        let port = self.ready["kubelet_port"].as_u64().unwrap_or_default();
-        let (credentials, kubelet) = match field(&self.ready, "ca_file").filter(|_| https) {
-            None => (String::new(), String::new()),
-            Some(ca) => {
-                let token = Path::new(ca).with_file_name("token");
-                let ca = format!("certificate-authority = \"{ca}\"\n");
-                (format!("{ca}token-file = \"{}\"\n", token.display()), ca)
-            }
-        };
-        format!(
-            "[source.kubernetes]\napi-server = \"{api}\"\n{credentials}\
-             [source.kubernetes.kubelet]\nhttps = {https}\nport = {port}\n{kubelet}"
-        )
-    }
-}
-
-fn field<'a>(ready: &'a serde_json::Value, key: &str) -> Option<&'a str> {
-    ready[key].as_str()
 }

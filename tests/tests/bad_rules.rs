@@ -5,8 +5,10 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use millrace_tests::fixtures::guests::guest;
+use millrace_tests::fixtures::process::binary;
 use millrace_tests::fixtures::router::{Router, Setup};
 use millrace_tests::heapster::MetricSets;
 use millrace_tests::kubesim::Kubesim;
@@ -38,9 +40,14 @@ async fn cluster() -> Kubesim {
 
 /// A cycle a second, printed, with the rules of the folder `rules`.
 fn setup(sim: &Kubesim) -> Setup {
+    setup_with(sim, "")
+}
+
+/// The same with more configuration.
+fn setup_with(sim: &Kubesim, more: &str) -> Setup {
     Setup::new(&format!(
         "resolution = '1s'\n[source.kubernetes]\napi-server = '{}'\n[source.kubernetes.kubelet]\nhttps = false\n\
-         port = {}\n[rules]\ndir = 'FOLDER/rules'\n[[sink]]\ntype = 'log'\n",
+         port = {}\n[rules]\ndir = 'FOLDER/rules'\n[[sink]]\ntype = 'log'\n{more}",
         sim.api_url(),
         sim.kubelet_port(),
     ))
@@ -244,6 +251,70 @@ async fn a_rule_that_halts_stops_the_chain_until_it_is_replaced_and_says_so() {
     assert_eq!(nodes(&cycles[0]), NODES - 1, "what had passed before is delivered");
     totals_agree(&cycles[0]);
     assert!(cycles[1..].iter().all(BTreeMap::is_empty), "and nothing afterwards: {:?}", &cycles[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_a_rule_failed_on_is_kept_and_fails_again_on_the_desk() {
+    let sim = cluster().await;
+    let setup = rule(setup(&sim), "10-node", "traps_on_a_node", "on-error = 'drop'");
+    let mut router = setup.file("rules/60-totals.wasm", guest("totals")).start().await;
+    router.cycle(2).await;
+    let failures = |page: (reqwest::StatusCode, String)| serde_json::from_str::<Value>(&page.1).unwrap();
+    let of = failures(router.page("/api/v1/rules/node/failures").await);
+    let last = of["last"].as_array().unwrap();
+    assert!(of["failures"].as_u64().unwrap() >= 2 && last.len() >= 2, "{of:#}");
+    for failure in last {
+        assert_eq!((&failure["kind"], &failure["kept"]), (&json!("trap"), &json!(true)), "{of:#}");
+        assert!(failure["of"].as_str().unwrap().ends_with('1'), "{of:#}");
+        assert!(failure["error"].as_str().unwrap().contains("the rule said: panicked at node.rs:1:"), "{of:#}");
+    }
+    // A rule that does not fail has nothing kept, and one that is not there is told of.
+    assert_eq!(
+        failures(router.page("/api/v1/rules/totals/failures").await),
+        json!({
+            "rule": "totals", "failures": 0, "last": []
+        })
+    );
+    assert_eq!(router.page("/api/v1/rules/totals/failures/recording").await.0.as_u16(), 404);
+    assert_eq!(router.page("/api/v1/rules/none/failures").await.0.as_u16(), 404);
+
+    let address = format!("http://{}", router.address());
+    let replay_of = |file: &str, more: &[&str]| {
+        let mut command = Command::new(binary("millrace", "millrace"));
+        command.args(["rule", "replay"]).arg(router.path(file)).args(more).output().unwrap()
+    };
+    let replay = |more: &[&str]| replay_of("rules/10-node.wasm", more);
+    let replayed = replay(&["--failures", &address, "--output", "json"]);
+    let told = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert_eq!(replayed.status.code(), Some(1), "{told}");
+    let shown: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert!(shown["batches"].as_u64().unwrap() >= 2, "{shown}");
+    assert_eq!(shown["failures"], shown["batches"], "each fails as it did: {shown}");
+    let first = shown["first-failures"][0].as_str().unwrap();
+    assert!(first.contains(last[0]["of"].as_str().unwrap()) && first.contains("not this one"), "{first}");
+
+    // Nothing of the rule that does not fail, and nothing where nobody is.
+    let other = replay_of("rules/60-totals.wasm", &["--failures", &address]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("no batch is kept"), "{other:?}");
+    let nobody = replay(&["--failures", "http://127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("nobody answers there"));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_batches_do_not_leave_the_process_where_recording_is_off() {
+    let sim = cluster().await;
+    let setup = setup_with(&sim, "[http]\nrecord = false\n");
+    let mut router = rule(setup, "10-node", "traps_on_a_node", "").start().await;
+    router.cycle(1).await;
+    let of: Value = serde_json::from_str(&router.page("/api/v1/rules/node/failures").await.1).unwrap();
+    assert_eq!(of["last"][0]["kept"], false, "{of:#}");
+    let (code, text) = router.page("/api/v1/rules/node/failures/recording").await;
+    assert_eq!(code.as_u16(), 403);
+    assert!(text.contains("record = true"), "{text}");
+    router.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ use crate::recordings::Recordings;
 use crate::rules::{Chain, RuleStats, RuleStatus, ShadowStatus, Verdict};
 use crate::sinks::{Published, SinkHandle};
 use crate::store::StoreFeeder;
+use crate::taps::Taps;
 
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
 /// memory.
@@ -175,6 +176,8 @@ pub struct Outlets {
     pub store: Option<StoreFeeder>,
     /// Who may want to see what goes in.
     pub recordings: Arc<Recordings>,
+    /// Who may want to see what goes by.
+    pub taps: Arc<Taps>,
     /// Where a new set of rules waits.
     pub(super) proposals: Arc<Proposals>,
     /// Whether the pods that use most CPU are wanted.
@@ -186,12 +189,13 @@ pub struct Outlets {
 /// # Errors
 /// The system has no thread left.
 pub fn start(chain: Chain, outlets: Outlets) -> std::io::Result<(Feeder, ChainThread)> {
-    let Outlets { sinks, store, recordings, proposals, show_top } = outlets;
+    let Outlets { sinks, store, recordings, taps, proposals, show_top } = outlets;
     let mut pipeline = Pipeline {
         chain,
         sinks,
         store,
         recordings,
+        taps,
         proposals,
         verdict: None,
         begun: 0,
@@ -219,6 +223,7 @@ struct Pipeline {
     sinks: Arc<[SinkHandle]>,
     store: Option<StoreFeeder>,
     recordings: Arc<Recordings>,
+    taps: Arc<Taps>,
     proposals: Arc<Proposals>,
     /// Who waits for what becomes of the set that is tried.
     verdict: Option<oneshot::Sender<Verdict>>,
@@ -328,6 +333,7 @@ impl Pipeline {
             self.top.see(&batch);
         }
         let published = Arc::new(Published { cycle, batch });
+        self.taps.published(&published);
         for sink in &*self.sinks {
             sink.offer(published.clone());
         }

@@ -45,6 +45,24 @@ impl Edit {
             && self.new_entities.is_empty()
             && self.added_entity.is_empty()
     }
+
+    /// Bytes held by the large columns, for the bounds of queues.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let (entities, points) = (&self.new_entities, self.new_points.len() + self.added.len());
+        let masks = self.keep_entities.len() + self.keep_points.len();
+        let labels = self.relabel_entity.len() * 12 + entities.label_names.len() * 8;
+        let sets = self.new_label_sets.ends.len() * 4 + self.new_label_sets.names.len() * 8;
+        let text = self.new_text.len() + self.new_text_ends.len() * 4;
+        masks
+            + labels
+            + sets
+            + text
+            + entities.len() * 17
+            + points * 24
+            + self.new_metrics.len() * 11
+            + size_of::<Self>()
+    }
 }
 
 /// Why an edit is refused. The batch stays as it was.

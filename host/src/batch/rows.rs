@@ -90,7 +90,22 @@ pub fn rows(batch: &Batch, time: i64) -> Vec<Row> {
     rows
 }
 
-fn sorted<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+/// Labels that name an entity to a person, from the outside in.
+const NAMES: [&str; 4] = ["nodename", "namespace_name", "pod_name", "container_name"];
+
+/// An entity's name among those of its level: `shop/web-1/app` of a container, `node-1/kubelet` of a
+/// system container. `None` for one that has none of the labels that name things.
+#[must_use]
+pub fn path<'a>(level: Level, label: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    // A pod's node says nothing more, and its batch says it already.
+    let skipped = usize::from(matches!(level, Level::Pod | Level::Container));
+    let parts: Vec<&str> = NAMES.iter().skip(skipped).filter_map(|name| label(name)).collect();
+    (level != Level::Other && !parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Labels as rows have them.
+#[must_use]
+pub fn sorted<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
     let mut labels: Vec<_> = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     labels.sort_unstable();
     labels
@@ -111,6 +126,13 @@ impl Row {
             (wanted, got) => wanted.is_none() && got.is_none(),
         };
         point && self.level == got.level && self.labels == got.labels && time(self.started_at, got.started_at)
+    }
+
+    /// The name of its entity; see [`path`]. Without one, its level and its labels.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let label = |name: &str| self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str());
+        path(self.level, label).unwrap_or_else(|| self.head(Detail::default()))
     }
 
     /// The row without its value and times: what says which series it is.

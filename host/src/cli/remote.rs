@@ -44,8 +44,7 @@ impl Remote {
     /// # Errors
     /// It is no address; what to write instead.
     pub(super) fn at(address: &str, silence: Duration) -> Result<Self, String> {
-        let base = address.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let bad = |why: &dyn std::fmt::Display| format!("`{address}` is no address ({why}); write it as {HERE}");
         let url = Url::parse(&base).map_err(|error| bad(&error))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -53,7 +52,7 @@ impl Remote {
         }
         let builder = Client::builder().no_proxy().connect_timeout(CONNECT).read_timeout(silence);
         let client = tls::build(builder, false, None).map_err(|error| error.to_string())?;
-        Ok(Self { client, base })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }
 
     /// Its address as it was given.
@@ -83,14 +82,22 @@ impl Remote {
         Err(RemoteError::Refused(format!("{base}: answers {status}: {}{hint}", tame(said.trim(), REASON_BYTES))))
     }
 
+    /// Asks for what has at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Remote::get`], and where it is longer.
+    pub(super) async fn bytes(&self, path: &str, most: usize) -> Result<Vec<u8>, RemoteError> {
+        let body = read(self.get(path).await?, most).await;
+        body.map_err(|why| RemoteError::Unreachable(format!("{}: {why}", self.base)))
+    }
+
     /// Asks for a page of JSON of at most `most` bytes.
     ///
     /// # Errors
-    /// As [`Remote::get`], and where it is longer or no such JSON.
+    /// As [`Remote::bytes`], and where it is no such JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, path: &str, most: usize) -> Result<T, RemoteError> {
         let base = &self.base;
-        let body = read(self.get(path).await?, most).await;
-        let body = body.map_err(|why| RemoteError::Unreachable(format!("{base}: {why}")))?;
+        let body = self.bytes(path, most).await?;
         let hint = "is it a Millrace, and one of this version?";
         let unreadable = |error| RemoteError::Unreadable(format!("{base}{path}: {error}; {hint}"));
         serde_json::from_slice(&body).map_err(unreadable)

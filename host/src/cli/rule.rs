@@ -3,7 +3,7 @@
 
 mod bench;
 mod build;
-mod console;
+pub(super) mod console;
 mod embedded;
 mod files;
 mod input;
@@ -143,7 +143,7 @@ pub(super) struct RuleArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Colours {
+pub(super) enum Colours {
     Auto,
     Always,
     Never,
@@ -151,7 +151,7 @@ enum Colours {
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Text,
     Json,
 }
@@ -245,6 +245,9 @@ struct InspectArgs {
 struct ReplayArgs {
     #[command(flatten)]
     input: InputArgs,
+    /// Replay the batches that the rule failed on last in this running Millrace, as they came to it
+    #[arg(long, value_name = "URL", conflicts_with_all = ["input", "at"])]
+    failures: Option<String>,
     /// Print the rows that the rule leaves and adds
     #[arg(long, conflicts_with = "diff")]
     rows: bool,

@@ -109,8 +109,9 @@ async fn screen(remote: &Remote, pause: Duration) -> std::io::Result<()> {
     // Puts the terminal back in a panic, too.
     let mut terminal = ratatui::try_init()?;
     let (answers, keys) = (answers(remote.clone(), pause), keys());
+    let view = View { keys: true, ..View::new(remote.address()) };
     let shown = tokio::select! {
-        shown = show(&mut terminal, View::new(remote.address()), answers, keys) => shown,
+        shown = show(&mut terminal, view, answers, keys) => shown,
         () = asked(&mut terminate) => Ok(()),
         () = asked(&mut hangup) => Ok(()),
         () = asked(&mut interrupt) => Ok(()),

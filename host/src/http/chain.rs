@@ -54,6 +54,12 @@ pub(super) async fn one(State(board): State<Arc<Board>>, Path(name): Path<String
     }
 }
 
+/// Whether there is a rule of this name, in the chain or beside it.
+pub(super) fn is_rule(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.rules.iter().any(|rule| rule.name == name)
+        || snapshot.shadows.iter().any(|shadow| shadow.rule.name == name)
+}
+
 /// What a rule in the shadow would have done.
 pub(super) async fn shadow(State(board): State<Arc<Board>>, Path(name): Path<String>) -> Response {
     let snapshot = board.snapshot();

@@ -15,9 +15,11 @@ use super::INTERFACE_VERSION;
 use super::bindings::MillraceRulePre;
 use super::clock::Clock;
 use super::engine::RuleEngine;
+use super::failures::Failures;
 use super::host::HostState;
 use super::inspect::{Form, form, inspect};
 use super::tame;
+use crate::taps::Taps;
 
 /// Largest file, bytes.
 pub const MAX_FILE_BYTES: usize = 32 << 20;
@@ -120,13 +122,21 @@ impl fmt::Debug for Digest {
 pub struct CompiledRule {
     pub(super) pre: MillraceRulePre<HostState>,
     pub(super) clock: Arc<Clock>,
+    taps: Arc<Taps>,
     /// Whether its engine counts instructions.
     pub(super) counts: bool,
+    /// Where the failures of its rules are kept.
+    pub(super) failures: Arc<Failures>,
     digest: Digest,
     compile_time: Duration,
 }
 
 impl CompiledRule {
+    /// Where its batches may be looked at.
+    pub(super) fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     /// The digest of the file.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -173,7 +183,9 @@ impl RuleEngine {
         Ok(CompiledRule {
             pre,
             clock: self.clock(),
+            taps: Arc::clone(self.taps()),
             counts,
+            failures: self.failures(),
             digest: Digest::of(bytes),
             compile_time: started.elapsed(),
         })

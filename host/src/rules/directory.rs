@@ -278,7 +278,8 @@ fn stem(slot: &str) -> &str {
     slot.strip_suffix(".wasm").unwrap_or(slot)
 }
 
-fn short_name(slot: &str) -> &str {
+/// `heapster` of `50-heapster.wasm` or `50-heapster`.
+pub(crate) fn short_name(slot: &str) -> &str {
     let stem = stem(slot);
     let rest = stem.trim_start_matches(|c: char| c.is_ascii_digit());
     match rest.strip_prefix(['-', '_']) {

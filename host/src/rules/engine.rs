@@ -7,7 +7,9 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::bindings::MillraceRule;
 use super::clock::Clock;
+use super::failures::Failures;
 use super::host::HostState;
+use crate::taps::Taps;
 
 /// Stack of one call, bytes. Callers need a thread with at least four times as much.
 const STACK_BYTES: usize = 512 << 10;
@@ -17,7 +19,9 @@ pub struct RuleEngine {
     engine: Engine,
     linker: Linker<HostState>,
     clock: Arc<Clock>,
+    taps: Arc<Taps>,
     counts: bool,
+    failures: Arc<Failures>,
 }
 
 /// The engine could not be made: the machine lacks what wasmtime needs.
@@ -51,7 +55,13 @@ impl RuleEngine {
         let mut linker = Linker::new(&engine);
         MillraceRule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut HostState| state).map_err(refused)?;
         let clock = Clock::start(&engine).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { engine, linker, clock, counts })
+        Ok(Self { engine, linker, clock, taps: Arc::default(), counts, failures: Arc::default() })
+    }
+
+    /// Where its rules' last failures are kept.
+    #[must_use]
+    pub fn failures(&self) -> Arc<Failures> {
+        Arc::clone(&self.failures)
     }
 
     pub(super) fn wasmtime(&self) -> &Engine {
@@ -60,6 +70,12 @@ impl RuleEngine {
 
     pub(super) fn clock(&self) -> Arc<Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Where all its rules show their batches.
+    #[must_use]
+    pub fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     pub(super) fn counts(&self) -> bool {

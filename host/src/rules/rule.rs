@@ -1,6 +1,8 @@
 //! A rule in its place of the chain: makes its instances, applies its edits, and decides what
 //! becomes of a batch that it fails on.
 
+mod tap;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +20,7 @@ use super::manifest::{Manifest, OnError};
 use super::stats::{LastFault, Meters, RuleState, RuleStats, RuleStatus};
 use super::{Problem, tame};
 use crate::batch::{Batch, BatchBounds, Cycle, Edit, EditBounds, EditError, Origin, TypeRegistry, apply};
+use tap::Kept;
 
 /// Failures of one rule that are logged in one cycle; the others are counted.
 const LOGGED_PER_CYCLE: u64 = 3;
@@ -43,6 +46,7 @@ pub struct Rule {
     failed_in_cycle: (u64, u64),
     meters: Arc<Meters>,
     stats: RuleStats,
+    kept: Kept,
 }
 
 /// What a rule was made of: two rules of which it is equal do the same.
@@ -101,6 +105,7 @@ impl Rule {
             failed_in_cycle: (0, 0),
             meters: Arc::default(),
             stats: RuleStats::default(),
+            kept: Kept::default(),
         };
         let instance = rule.make_instance().map_err(|fault| problem(&fault))?;
         rule.instance = Some(instance);
@@ -171,9 +176,7 @@ impl Rule {
         &self.description
     }
 
-    /// Runs one batch through the rule, which may make it as large as `bounds` say. None if the
-    /// batch goes no further.
-    pub fn process(
+    fn process_unseen(
         &mut self,
         cycle: &Cycle,
         mut batch: Batch,
@@ -209,8 +212,7 @@ impl Rule {
         self.failed_on(batch, &fault, cycle)
     }
 
-    /// Ends a cycle. The rule's totals, if it has any.
-    pub fn finish(&mut self, cycle: &Cycle, types: &TypeRegistry) -> Option<Batch> {
+    fn finish_unseen(&mut self, cycle: &Cycle, types: &TypeRegistry) -> Option<Batch> {
         if self.halted || self.breaker.is_open(cycle.number) {
             return None;
         }
@@ -307,6 +309,7 @@ impl Rule {
         match applied {
             Ok((batch, stats)) => {
                 self.stats.edited(&stats);
+                self.kept.keep(edit);
                 Ok(batch)
             }
             Err(refused) => {
@@ -318,6 +321,7 @@ impl Rule {
     }
 
     fn failed_on(&mut self, batch: Batch, fault: &Fault, cycle: &Cycle) -> Option<Batch> {
+        self.compiled.failures.add(&self.name, self.compiled.digest(), cycle, &batch, fault);
         let logged = self.note(fault, cycle);
         let rule = &*self.name;
         let (kind, of) = (fault.kind().as_str(), tame(batch.origin.name(), 300));

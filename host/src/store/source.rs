@@ -69,7 +69,7 @@ impl Source {
             is_difference: true,
             data: encoded(&older, Some(&newer), &last.shape.floats),
             shape: Arc::clone(&last.shape),
-            absent: last.absent.as_ref().map(Bits::clone),
+            absent: last.absent.clone(),
             ..*last
         };
         if let Some(place) = self.blocks.last_mut() {

@@ -1,6 +1,9 @@
 //! Watches a running `millrace` from outside: what the system says of its process, and what its
 //! `/metrics` say of the cycle that just ended.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
+pub mod cluster;
 pub mod plot;
 
 use std::collections::HashMap;
@@ -38,6 +41,18 @@ pub struct Cycle {
     tail: f64,
     encode: f64,
     dropped: f64,
+}
+
+impl Cycle {
+    /// From the last answer to the end, ms.
+    pub fn tail_ms(&self) -> f64 {
+        self.tail * 1e3
+    }
+
+    /// CPU time since the end of the cycle before, ms.
+    pub fn cpu_ms(&self) -> f64 {
+        (self.user + self.system) * 1e3
+    }
 }
 
 /// CPU seconds of a process since its start.

@@ -21,36 +21,36 @@ const LINE_BYTES: usize = 4 << 10;
 
 /// Why a verb ends early.
 #[derive(Debug)]
-pub(super) struct Fail {
+pub(in crate::cli) struct Fail {
     code: u8,
     text: String,
 }
 
 impl Fail {
     /// The rule is at fault.
-    pub(super) fn rule(text: impl Display) -> Self {
+    pub(in crate::cli) fn rule(text: impl Display) -> Self {
         Self { code: EXIT_RULE, text: text.to_string() }
     }
 
     /// The command is, or this machine.
-    pub(super) fn input(text: impl Display) -> Self {
+    pub(in crate::cli) fn input(text: impl Display) -> Self {
         Self { code: EXIT_INPUT, text: text.to_string() }
     }
 
     /// What it says.
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::cli) fn text(&self) -> &str {
         &self.text
     }
 }
 
 /// The exit code of a verb that has said all it had to say.
-pub(super) fn code(good: bool) -> ExitCode {
+pub(in crate::cli) fn code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RULE) }
 }
 
 /// Standard output, and standard error for what is no result.
 #[derive(Debug)]
-pub(super) struct Console {
+pub(in crate::cli) struct Console {
     out_colours: bool,
     error_colours: bool,
     /// The first line of the result that could not be written, and why.
@@ -59,7 +59,7 @@ pub(super) struct Console {
 
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(in crate::cli) enum Paint {
     Good,
     Bad,
     Warn,
@@ -80,7 +80,7 @@ impl Paint {
 }
 
 impl Console {
-    pub(super) fn new(colours: Colours) -> Self {
+    pub(in crate::cli) fn new(colours: Colours) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let wanted = |terminal: bool| match colours {
             Colours::Always => true,
@@ -95,12 +95,12 @@ impl Console {
     }
 
     /// `text` in a colour, for standard output.
-    pub(super) fn paint(&self, paint: Paint, text: impl Display) -> String {
+    pub(in crate::cli) fn paint(&self, paint: Paint, text: impl Display) -> String {
         painted(self.out_colours, paint, text)
     }
 
     /// A line of the result. Whoever reads it may have gone (`| head`); any other loss is told at the end.
-    pub(super) fn line(&self, text: impl Display) {
+    pub(in crate::cli) fn line(&self, text: impl Display) {
         if let Err(error) = writeln!(std::io::stdout(), "{text}")
             && error.kind() != ErrorKind::BrokenPipe
         {
@@ -109,7 +109,7 @@ impl Console {
     }
 
     /// Ends the result: a part of it that is missing is a failure, whatever the verb thinks.
-    pub(super) fn end(&self, done: Result<ExitCode, Fail>) -> ExitCode {
+    pub(in crate::cli) fn end(&self, done: Result<ExitCode, Fail>) -> ExitCode {
         let lost = self.lost.take().map(|why| Fail::input(format!("the result can't be written: {why}")));
         match lost.map_or(done, Err) {
             Ok(code) => code,
@@ -118,18 +118,18 @@ impl Console {
     }
 
     /// The result for a program.
-    pub(super) fn json(&self, value: &serde_json::Value) {
+    pub(in crate::cli) fn json(&self, value: &serde_json::Value) {
         // A value always has a text.
         self.line(serde_json::to_string_pretty(value).unwrap_or_default());
     }
 
     /// A line that is no result.
-    pub(super) fn note(&self, text: impl Display) {
+    pub(in crate::cli) fn note(&self, text: impl Display) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     /// Something to look at.
-    pub(super) fn warn(&self, text: impl Display) {
+    pub(in crate::cli) fn warn(&self, text: impl Display) {
         self.note(format!("{} {text}", painted(self.error_colours, Paint::Warn, "warning:")));
     }
 
@@ -139,7 +139,7 @@ impl Console {
     }
 
     /// Says that something is under way once it takes longer than two seconds.
-    pub(super) fn progress(&self, what: impl Into<String>) -> Progress {
+    pub(in crate::cli) fn progress(&self, what: impl Into<String>) -> Progress {
         Progress::start(what.into())
     }
 }
@@ -150,7 +150,7 @@ fn painted(colours: bool, paint: Paint, text: impl Display) -> String {
 
 /// Tells on standard error what takes long, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     ends: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -194,12 +194,12 @@ impl Drop for Progress {
 }
 
 /// A text of others for a terminal: line by line, without control characters.
-pub(super) fn tamed(text: &str) -> String {
+pub(in crate::cli) fn tamed(text: &str) -> String {
     text.lines().map(|line| tame(line, LINE_BYTES)).collect::<Vec<_>>().join("\n")
 }
 
 /// `1.2 KiB`, `3.4 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),

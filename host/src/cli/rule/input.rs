@@ -4,12 +4,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::super::remote::{Remote, RemoteError};
 use super::console::{Console, Fail, tamed};
 use super::{InputArgs, Place, build, files, sample};
 use crate::batch::wire::{Decoder, Record};
 use crate::batch::{Batch, Cycle};
-use crate::rules::directory::bundled_places;
+use crate::rules::directory::{bundled_places, short_name};
 use crate::rules::manifest::HEAPSTER;
 use crate::rules::{CompiledRule, Desk, Manifest, RuleEngine};
 
@@ -17,6 +21,10 @@ use crate::rules::{CompiledRule, Desk, Manifest, RuleEngine};
 const MAX_POINTS: usize = 50_000_000;
 /// Largest file of settings, bytes.
 const MAX_SETTINGS_BYTES: usize = 1 << 20;
+/// Largest recording of failures, bytes: more than a Millrace keeps of one rule.
+const MAX_FAILURES_BYTES: usize = 16 << 20;
+/// How long a Millrace may take for the next part of it.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// The batches of some cycles.
 pub(super) struct Input {
@@ -126,11 +134,18 @@ pub(super) fn recorded(path: &Path, console: &Console) -> Result<Input, Fail> {
     }
     let _progress = console.progress(format!("reading {}", path.display()));
     let mut file = File::open(path).map_err(|error| wrong(&error))?;
+    read(&mut file, path.display().to_string())
+}
+
+/// Reads a recording that is called `about`.
+fn read(from: &mut dyn Read, about: String) -> Result<Input, Fail> {
+    let place = about.clone();
+    let wrong = |what: &dyn std::fmt::Display| Fail::input(format!("{place}: {what}"));
     let (mut decoder, mut piece) = (Decoder::default(), vec![0; 1 << 20]);
-    let mut input = Input { about: path.display().to_string(), cycles: Vec::new(), lost: 0 };
+    let mut input = Input { about, cycles: Vec::new(), lost: 0 };
     let mut points = 0;
     loop {
-        let read = file.read(&mut piece).map_err(|error| wrong(&error))?;
+        let read = from.read(&mut piece).map_err(|error| wrong(&error))?;
         decoder.push(&piece[..read]);
         while let Some(record) = decoder.next_record().map_err(|error| wrong(&error))? {
             match record {
@@ -154,6 +169,26 @@ pub(super) fn recorded(path: &Path, console: &Console) -> Result<Input, Fail> {
         return Err(wrong(&"holds no points; record a cycle in which a node answers"));
     }
     Ok(input)
+}
+
+/// The batches that a rule failed on last in the running Millrace at `from`, as they came to it. A rule is called by
+/// its file's name with or without the number there.
+pub(super) fn failed_on(from: &str, name: &str, console: &Console) -> Result<Input, Fail> {
+    let remote = Remote::at(from, SILENCE).map_err(Fail::input)?;
+    let _progress = console.progress(format!("asking {}", remote.address()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::input(format!("no threads to run on: {error}")))?;
+    let ask = |name: &str| {
+        let path = format!("/api/v1/rules/{}/failures/recording", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        runtime.block_on(remote.bytes(&path, MAX_FAILURES_BYTES))
+    };
+    let short = short_name(name);
+    let bytes = match ask(short) {
+        Err(RemoteError::Refused(refusal)) if short != name => ask(name).map_err(|_| RemoteError::Refused(refusal)),
+        answer => answer,
+    };
+    let bytes = bytes.map_err(|error| Fail::input(error.to_string()))?;
+    read(&mut bytes.as_slice(), format!("the failures kept at {}", remote.address()))
 }
 
 impl Input {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::console::{Console, Fail, Paint, code, tamed};
-use super::input::{Input, Subject, inputs, subject};
+use super::input::{Input, Subject, failed_on, inputs, subject};
 use super::{Output, ReplayArgs, build};
 use crate::batch::rows::{Detail, Row, level_word, rows};
 use crate::batch::{Batch, Cycle, EditStats, Level, Origin};
@@ -38,8 +38,11 @@ struct Sum {
 pub(super) fn replay(args: &ReplayArgs, console: &Console) -> Result<ExitCode, Fail> {
     let engine = build::engine()?;
     let subject = subject(&engine, &args.input, console)?;
-    let mut all = inputs(&engine, &args.input, false, console)?;
-    let Some((_, input)) = all.pop() else { return Err(Fail::input("there is nothing to replay")) };
+    let input = match &args.failures {
+        Some(from) => Some(failed_on(from, &subject.name, console)?),
+        None => inputs(&engine, &args.input, false, console)?.pop().map(|(_, input)| input),
+    };
+    let Some(input) = input else { return Err(Fail::input("there is nothing to replay")) };
     if input.lost > 0 {
         console.warn(format!("the recording lacks {} batches", input.lost));
     }

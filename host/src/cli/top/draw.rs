@@ -19,6 +19,11 @@ const HEAD: u16 = 4;
 const LEAST_NODES: usize = 4;
 /// Rows of sinks at most.
 const MOST_SINKS: usize = 8;
+/// A name's column.
+const LEAST_NAME: u16 = 14;
+const MOST_NAME: u16 = 48;
+/// What an error gets before a name gets more.
+const LEAST_ERROR: u16 = 16;
 /// From this width on there is room for more.
 const WIDE: u16 = 110;
 /// Of one name or error, bytes; longer than any screen is wide.
@@ -48,8 +53,7 @@ pub(super) fn draw(view: &View, area: Rect, out: &mut Buffer) -> Page {
     draw_rules(view, now, place(rules), out);
     draw_sinks(view, now, place(sinks), out);
     draw_nodes(view, now, place(nodes), out);
-    let keys = format!(" q quit   Tab rules/nodes   ↑↓ PgUp PgDn scroll   s sort ({})", view.order.word());
-    Line::styled(keys, DIM).render(foot, out);
+    Line::styled(last_line(view), DIM).render(foot, out);
     page
 }
 
@@ -75,7 +79,7 @@ fn head(view: &View, area: Rect, out: &mut Buffer) {
     if let Some(now) = &view.now {
         let cycle = now.cycle.clone().unwrap_or_default();
         lines.push(Line::raw(format!(
-            " nodes {}/{}   pods {}   containers {}   points {} scraped, {} published",
+            " nodes {}/{}   pods {}   containers {}   points {} in, {} out",
             cycle.nodes_answered,
             cycle.nodes_asked,
             cycle.pods,
@@ -136,20 +140,23 @@ fn trouble(view: &View) -> Line<'static> {
     Line::styled(format!(" rule {} is {}: {}", tame(&rule.name, 60), rule.state(), tame(&fault.text, TEXT)), WARN)
 }
 
-/// What the figures are of.
-fn span(view: &View) -> &'static str {
-    match view.cycles() {
+/// What the counts of rules and sinks are of, and what keys do.
+fn last_line(view: &View) -> String {
+    let counts = match view.cycles() {
         None => "since the start",
         Some(1) => "last cycle",
-        Some(_) => "a cycle",
-    }
+        Some(_) => "a cycle, averaged",
+    };
+    let order = view.order.word();
+    let keys =
+        if view.keys { format!("q quit  Tab rules/nodes  ↑↓ scroll  s sort ({order})   ") } else { String::new() };
+    format!(" {keys}counts: {counts}")
 }
 
 /// A heading with its part's name, how much of it is seen, and what the arrows scroll.
 fn heading(view: &View, what: &str, part: Option<Part>, first: usize, shown: usize, all: usize) -> Span<'static> {
-    let mark = if part == Some(view.part) { "›" } else { " " };
-    let seen =
-        if shown < all { format!(" {}-{} of {all}", first + 1, (first + shown).min(all)) } else { String::new() };
+    let mark = if view.keys && part == Some(view.part) { "›" } else { " " };
+    let seen = if shown < all { format!(" {}-{}/{all}", first + 1, (first + shown).min(all)) } else { String::new() };
     Span::styled(format!("{mark}{what}{seen}"), HEADING)
 }
 
@@ -166,6 +173,14 @@ fn trouble_count(number: u64, text: String) -> Cell<'static> {
     right_styled(text, if number > 0 { BAD } else { Style::new() })
 }
 
+/// A name's column, those of the figures, and what is left for an error.
+fn widths(area: Rect, figures: &[u16], error: u16) -> Vec<Constraint> {
+    let taken: u16 = figures.iter().map(|width| width + 1).sum();
+    let name = area.width.saturating_sub(taken + error).clamp(LEAST_NAME, MOST_NAME);
+    let columns = std::iter::once(&name).chain(figures).map(|&width| Constraint::Length(width));
+    columns.chain((error > 0).then_some(Constraint::Fill(1))).collect()
+}
+
 fn titles(first: Span<'static>, others: &[&'static str]) -> Row<'static> {
     let others = others.iter().map(|title| Cell::from(Line::styled(*title, HEADING).right_aligned()));
     Row::new(std::iter::once(Cell::from(first)).chain(others))
@@ -174,18 +189,16 @@ fn titles(first: Span<'static>, others: &[&'static str]) -> Row<'static> {
 fn draw_rules(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let wide = area.width >= WIDE;
     let (all, shown) = (now.all_rules().count(), usize::from(area.height.saturating_sub(1)));
-    let name = format!("RULES {}", span(view));
-    let title = heading(view, &name, Some(Part::Rules), view.first_rule, shown, all);
+    let title = heading(view, "RULES", Some(Part::Rules), view.first_rule, shown, all);
     let mut columns = vec!["STATE", "CALLS", "p50", "p99", "IN", "DROPPED", "ADDED", "FAILED", "MEMORY"];
-    let mut widths = vec![Constraint::Fill(1)];
-    widths.extend([7, 6, 6, 6, 6, 7, 6, 6, 6].map(Constraint::Length));
+    let mut figures = vec![7, 6, 6, 6, 6, 7, 6, 6, 6];
     if wide {
         columns.extend(["LABELS", "VERSION"]);
-        widths.extend([6, 14].map(Constraint::Length));
+        figures.extend([6, 14]);
     }
     let rules = now.all_rules().skip(view.first_rule).take(shown);
     let rows = rules.map(|rule| rule_row(view, rule, wide));
-    Table::new(rows, widths).header(titles(title, &columns)).render(area, out);
+    Table::new(rows, widths(area, &figures, 0)).header(titles(title, &columns)).render(area, out);
 }
 
 fn rule_row(view: &View, rule: &Rule, wide: bool) -> Row<'static> {
@@ -225,10 +238,8 @@ fn rule_row(view: &View, rule: &Rule, wide: bool) -> Row<'static> {
 
 fn draw_sinks(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let shown = usize::from(area.height.saturating_sub(1));
-    let name = format!("SINKS {}", span(view));
-    let title = heading(view, &name, None, 0, shown, now.sinks.len());
-    let widths = [Constraint::Fill(2), Constraint::Length(7), Constraint::Length(8), Constraint::Length(7)];
-    let widths = widths.into_iter().chain([Constraint::Length(7), Constraint::Length(8), Constraint::Fill(3)]);
+    let title = heading(view, "SINKS", None, 0, shown, now.sinks.len());
+    let widths = widths(area, &[7, 8, 8, 7, 7], LEAST_ERROR);
     let rows = now.sinks.iter().take(shown).map(|sink| sink_row(view, sink));
     let columns = ["STATE", "WRITTEN", "QUEUED", "", "DROPPED", ""];
     Table::new(rows, widths).header(titles(title, &columns)).render(area, out);
@@ -254,9 +265,8 @@ fn sink_row(view: &View, sink: &Sink) -> Row<'static> {
 
 fn draw_nodes(view: &View, now: &Status, area: Rect, out: &mut Buffer) {
     let shown = usize::from(area.height.saturating_sub(1));
-    let title = heading(view, "NODES last cycle", Some(Part::Nodes), view.first_node, shown, now.nodes.len());
-    let widths = [Constraint::Fill(2), Constraint::Length(12), Constraint::Length(7), Constraint::Length(7)];
-    let widths = widths.into_iter().chain([Constraint::Length(7), Constraint::Length(7), Constraint::Fill(3)]);
+    let title = heading(view, "NODES", Some(Part::Nodes), view.first_node, shown, now.nodes.len());
+    let widths = widths(area, &[12, 7, 7, 7, 7], LEAST_ERROR);
     let rows = now.nodes.iter().skip(view.first_node).take(shown).map(node_row);
     let columns = ["STATE", "TOOK", "SIZE", "POINTS", "FAILED", ""];
     Table::new(rows, widths).header(titles(title, &columns)).render(area, out);

@@ -224,6 +224,8 @@ pub(super) struct View {
     pub first_rule: usize,
     pub first_node: usize,
     pub page: Page,
+    /// Whether somebody can press keys.
+    pub keys: bool,
 }
 
 impl View {
@@ -238,6 +240,7 @@ impl View {
             first_rule: 0,
             first_node: 0,
             page: Page::default(),
+            keys: false,
         }
     }
 

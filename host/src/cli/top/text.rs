@@ -89,7 +89,7 @@ mod tests {
         {
             assert_eq!(count(number), want);
         }
-        assert_eq!((bytes(1023), bytes(2048), bytes(600 << 20)), ("1.0K".into(), "2.0K".into(), "600M".into()));
+        assert_eq!((bytes(1023), bytes(2048), bytes(600 << 20)), ("1023B".into(), "2.0K".into(), "600M".into()));
         for (us, want) in [(None, "-"), (Some(12.4), "12µs"), (Some(1_240.0), "1.2ms"), (Some(5e6), "5.0s")] {
             assert_eq!(microseconds(us), want);
         }

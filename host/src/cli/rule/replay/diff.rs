@@ -4,11 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::console::{Console, Paint, tamed};
+use crate::batch::Batch;
 use crate::batch::rows::{Detail, Row, level_word};
-use crate::batch::{Batch, Level};
-
-/// Labels that name an entity to a person, from the outside in.
-const NAMES: [&str; 4] = ["nodename", "namespace_name", "pod_name", "container_name"];
 
 /// The rows of one entity, and its labels.
 #[derive(Default)]
@@ -103,16 +100,9 @@ fn changed(name: &str, before: &Thing, after: &Thing, console: &Console) -> bool
 
 /// `container shop/web-1/app`; what has none of the names shows all its labels.
 fn short_name(row: &Row) -> String {
-    let of = |name: &str| row.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str());
-    // A pod's node says nothing more, and its batch says it already.
-    let skipped = usize::from(matches!(row.level, Level::Pod | Level::Container));
-    let parts: Vec<&str> = NAMES.iter().skip(skipped).filter_map(|name| of(name)).collect();
+    let path = row.path();
     let level = level_word(row.level);
-    if parts.is_empty() || row.level == Level::Other {
-        let bare = Row { point: None, ..row.clone() };
-        return tamed(&bare.text(Detail::default()));
-    }
-    tamed(&format!("{level} {}", parts.join("/")))
+    tamed(&if path.starts_with(&format!("{level} {{")) { path } else { format!("{level} {path}") })
 }
 
 /// The rows of a batch.
