@@ -113,12 +113,19 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let address = listener.local_addr().unwrap_or(config.http.listen).to_string();
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 
+    let (store, stored) = crate::store::start(&config.store)
+        .map_err(|error| AppError::System(format!("no thread for the store: {error}")))?
+        .unzip();
+
     let board = Arc::new(Board::new(config.resolution, sinks.iter().map(SinkHandle::reader).collect()));
     board.show_rules(chain.status());
     let recordings = Arc::new(Recordings::default());
     let (reloads, asks) = Reloads::new();
     let reloads = Arc::new(reloads);
     board.show_reloads(reloads.clone());
+    if let Some(stored) = &stored {
+        board.show_store(stored.clone());
+    }
     let shown = http::Shown {
         board: board.clone(),
         batches: config
@@ -145,7 +152,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let (taps, versions) = (engine.taps().clone(), chain.versions());
     let reloader =
         Reloader { engine, sources, executable, versions, proposals: proposals.clone(), board: board.clone(), reloads };
-    let outlets = Outlets { sinks: sinks.clone(), recordings, taps, proposals, show_top: options.live.is_some() };
+    let outlets =
+        Outlets { sinks: sinks.clone(), store, recordings, taps, proposals, show_top: options.live.is_some() };
     let (feeder, chain_thread) = pipeline::start(chain, outlets)
         .map_err(|error| AppError::System(format!("no thread for the chain: {error}")))?;
     tokio::spawn(reloader.run(asks));

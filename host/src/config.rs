@@ -31,6 +31,7 @@ pub use source::{
     AddressOverrides, ApiServer, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName, SourceConfig,
 };
 
+use crate::store::StoreConfig;
 use fields::Fields;
 use flags::{Given, Meaning};
 
@@ -41,6 +42,10 @@ const MAX_RESOLUTION: Duration = Duration::from_secs(86_400);
 /// Heapster's least, kept for its flag.
 const MIN_FLAG_RESOLUTION: Duration = Duration::from_secs(5);
 const MIN_RESOLUTION: Duration = Duration::from_secs(1);
+/// A database is the place for more.
+const MAX_KEEP: Duration = Duration::from_secs(86_400);
+/// Of the store, bytes: a small cluster's last cycles.
+const MIN_STORE: u64 = 1 << 20;
 
 /// Everything, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +58,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Where the points go, in the order of the file, then of the flags.
     pub sinks: Vec<SinkConfig>,
+    /// What is kept in memory for those who ask by HTTP.
+    pub store: StoreConfig,
     /// Our own HTTP port.
     pub http: HttpConfig,
 }
@@ -79,6 +86,7 @@ impl Default for Config {
             source: SourceConfig::default(),
             rules: RulesConfig::default(),
             sinks: Vec::new(),
+            store: StoreConfig::default(),
             http: HttpConfig::default(),
         }
     }
@@ -170,12 +178,19 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
     });
     let fields = Fields::toml(table, "", outside, problems);
     let http = fields.table("http");
+    let store = fields.table("store");
     let default = Config::default();
     let config = Config {
         resolution: fields.duration("resolution", MIN_RESOLUTION..=MAX_RESOLUTION).unwrap_or(default.resolution),
         source: source::from_toml(fields.table("source")),
         rules: rules::from_toml(fields.table("rules")),
         sinks: fields.tables("sink").into_iter().filter_map(sink::from_toml).collect(),
+        store: StoreConfig {
+            keep: store.duration("keep", Duration::ZERO..=MAX_KEEP).unwrap_or(default.store.keep),
+            max_memory: store
+                .bytes("max-memory", MIN_STORE..=u64::MAX)
+                .map_or(default.store.max_memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        },
         http: HttpConfig {
             listen: http
                 .string("listen")
@@ -184,6 +199,7 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
             record: http.boolean("record").unwrap_or(default.http.record),
         },
     };
+    store.finish();
     http.finish();
     fields.finish();
     config
@@ -220,6 +236,11 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                 config.rules.add_ignored_label("--ignore-label", value, problems);
             }
             Meaning::StoreLabel => config.rules.add_stored_label("--store-label", value, problems),
+            Meaning::DisableMetricSink => {
+                if values::go_bool(value) == Some(true) {
+                    config.store.keep = Duration::ZERO;
+                }
+            }
             Meaning::Nothing(_) | Meaning::Unsupported(_) => {}
         }
     }
@@ -280,6 +301,10 @@ impl Config {
             let sinks: Vec<toml::Value> = self.sinks.iter().map(|sink| sink.to_toml().into()).collect();
             root.insert("sink".to_owned(), sinks.into());
         }
+        let store = self.store.to_toml();
+        if !store.is_empty() {
+            root.insert("store".to_owned(), store.into());
+        }
         let mut http = Table::new();
         http.insert("listen".to_owned(), self.http.listen.to_string().into());
         if !self.http.record {
@@ -287,6 +312,20 @@ impl Config {
         }
         root.insert("http".to_owned(), http.into());
         root
+    }
+}
+
+impl StoreConfig {
+    /// The same as `[store]`, defaults left out.
+    fn to_toml(self) -> Table {
+        let (mut table, default) = (Table::new(), Self::default());
+        if self.keep != default.keep {
+            table.insert("keep".to_owned(), values::duration_text(self.keep).into());
+        }
+        if self.max_memory != default.max_memory {
+            table.insert("max-memory".to_owned(), values::bytes_text(self.max_memory as u64).into());
+        }
+        table
     }
 }
 

@@ -17,6 +17,7 @@ pub mod recordings;
 pub mod reloads;
 pub mod rules;
 pub mod sinks;
+pub mod store;
 pub mod taps;
 
 pub mod app;

@@ -13,6 +13,7 @@ use crate::reloads::{ReloadStatus, Reloads};
 use crate::rules::{RuleStats, RuleStatus, ShadowStatus};
 use crate::scrape::DecodeCounts;
 use crate::sinks::{LedgerReader, LedgerSnapshot};
+use crate::store::{StoreReader, StoreStatus};
 
 /// One completed cycle.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -175,6 +176,9 @@ pub struct Status {
     pub inventory: Option<BTreeMap<&'static str, Watch>>,
     /// Reloads of the rules.
     pub reloads: Option<ReloadStatus>,
+    /// What is kept in memory; absent: nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreStatus>,
 }
 
 /// One watch of the API server.
@@ -214,6 +218,7 @@ pub struct Board {
     sinks: Vec<LedgerReader>,
     inventory: OnceLock<Arc<Inventory>>,
     reloads: OnceLock<Arc<Reloads>>,
+    store: OnceLock<StoreReader>,
 }
 
 impl Board {
@@ -228,6 +233,7 @@ impl Board {
             sinks,
             inventory: OnceLock::new(),
             reloads: OnceLock::new(),
+            store: OnceLock::new(),
         }
     }
 
@@ -245,6 +251,17 @@ impl Board {
     /// Shows these reloads from now on.
     pub fn show_reloads(&self, reloads: Arc<Reloads>) {
         let _ = self.reloads.set(reloads);
+    }
+
+    /// Shows this store from now on.
+    pub fn show_store(&self, store: StoreReader) {
+        let _ = self.store.set(store);
+    }
+
+    /// What the store holds; `None`: there is none.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreStatus> {
+        self.store.get().map(StoreReader::status)
     }
 
     /// What is known of reloads.
@@ -348,6 +365,7 @@ impl Board {
             sinks: self.ledgers(),
             inventory,
             reloads: self.reloads(),
+            store: self.store(),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::batch::{Batch, Cycle, Level, strip_private};
 use crate::recordings::Recordings;
 use crate::rules::{Chain, RuleStats, RuleStatus, ShadowStatus, Verdict};
 use crate::sinks::{Published, SinkHandle};
+use crate::store::StoreFeeder;
 use crate::taps::Taps;
 
 /// Batches that wait for the chain. Decoders wait when there are more: a cycle is never held in
@@ -171,6 +172,8 @@ impl ChainThread {
 pub struct Outlets {
     /// Who gets what comes out.
     pub sinks: Arc<[SinkHandle]>,
+    /// And for those who ask by HTTP; `None`: nothing is kept.
+    pub store: Option<StoreFeeder>,
     /// Who may want to see what goes in.
     pub recordings: Arc<Recordings>,
     /// Who may want to see what goes by.
@@ -186,10 +189,11 @@ pub struct Outlets {
 /// # Errors
 /// The system has no thread left.
 pub fn start(chain: Chain, outlets: Outlets) -> std::io::Result<(Feeder, ChainThread)> {
-    let Outlets { sinks, recordings, taps, proposals, show_top } = outlets;
+    let Outlets { sinks, store, recordings, taps, proposals, show_top } = outlets;
     let mut pipeline = Pipeline {
         chain,
         sinks,
+        store,
         recordings,
         taps,
         proposals,
@@ -217,6 +221,7 @@ fn start_with(work: impl FnMut(Job) + Send + 'static) -> std::io::Result<(Feeder
 struct Pipeline {
     chain: Chain,
     sinks: Arc<[SinkHandle]>,
+    store: Option<StoreFeeder>,
     recordings: Arc<Recordings>,
     taps: Arc<Taps>,
     proposals: Arc<Proposals>,
@@ -300,6 +305,9 @@ impl Pipeline {
         for sink in &*self.sinks {
             sink.end_of_cycle(cycle.number);
         }
+        if let Some(store) = &self.store {
+            store.end_of_cycle(cycle);
+        }
         let decided = self.chain.decide(&cycle);
         self.tell(decided);
         let mut report = std::mem::take(&mut self.report);
@@ -328,6 +336,9 @@ impl Pipeline {
         self.taps.published(&published);
         for sink in &*self.sinks {
             sink.offer(published.clone());
+        }
+        if let Some(store) = &self.store {
+            store.offer(published);
         }
     }
 }

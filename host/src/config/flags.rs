@@ -37,6 +37,8 @@ pub enum Meaning {
     IgnoreLabel,
     /// `--store-label`.
     StoreLabel,
+    /// `--disable-metric-sink`.
+    DisableMetricSink,
     /// Accepted with a warning that gives this reason.
     Nothing(&'static str),
     /// Refused with this reason, but for a false or empty value.
@@ -77,7 +79,7 @@ pub const FLAGS: &[Flag] = &[
         Meaning::Nothing("a slow sink delays nothing; `timeout` of a sink bounds a request"),
     ),
     switch("disable-export", Meaning::Nothing("there is no metric-export route to switch off")),
-    switch("disable-metric-sink", Meaning::Nothing("there is no metric sink to switch off")),
+    switch("disable-metric-sink", Meaning::DisableMetricSink),
     text("historical-source", Meaning::Unsupported("there is no historical API; query the database itself")),
     text("tls-cert", TLS),
     text("tls-key", TLS),

@@ -5,6 +5,7 @@ use std::fmt;
 use super::source::{ApiServer, KubeletCa, KubeletPort, KubeletToken};
 use super::values::{bytes_text, duration_text, retention_text, url_text};
 use super::{Config, KubeletConfig, RulesConfig, SinkConfig};
+use crate::store::StoreConfig;
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,6 +19,7 @@ impl fmt::Display for Config {
         for (index, one) in self.sinks.iter().enumerate() {
             writeln!(f, "{:<12}{}", if index == 0 { "sinks" } else { "" }, sink(one))?;
         }
+        writeln!(f, "store       {}", store(&self.store))?;
         write!(f, "http        {}{}", self.http.listen, if self.http.record { "" } else { ", no recording" })
     }
 }
@@ -69,6 +71,13 @@ fn rules(rules: &RulesConfig) -> String {
         format!("; heapster {}", serde_json::Value::Object(rules.heapster.clone()))
     };
     format!("{bundled}{dirs}{settings}")
+}
+
+fn store(store: &StoreConfig) -> String {
+    if store.keep.is_zero() {
+        return "off".to_owned();
+    }
+    format!("{}, at most {}", duration_text(store.keep), bytes_text(store.max_memory as u64))
 }
 
 fn sink(sink: &SinkConfig) -> String {

@@ -66,6 +66,7 @@ impl Collector for Published {
         failures(&mut to, &snapshot.rules)?;
         shadows(&mut to, &snapshot.shadows)?;
         reloads(&mut to, board)?;
+        store(&mut to, board)?;
         sinks(&mut to, &board.ledgers())
     }
 }
@@ -248,6 +249,18 @@ fn reloads(to: &mut Families<'_>, board: &Board) -> fmt::Result {
     let ended = [("took-over", reloads.took_over), ("refused", reloads.refused)];
     let ended = ended.map(|(outcome, count)| ([("outcome", outcome)], count));
     to.counters("millrace_rule_reloads", "Changed sets of rules, by what became of them.", None, ended)
+}
+
+fn store(to: &mut Families<'_>, board: &Board) -> fmt::Result {
+    let Some(store) = board.store() else { return Ok(()) };
+    to.gauge("millrace_store_memory", "Memory of the points kept.", Some(&Unit::Bytes), store.bytes)?;
+    to.gauge("millrace_store_memory_limit", "Its bound.", Some(&Unit::Bytes), store.max_bytes)?;
+    to.gauge("millrace_store_points", "Points kept.", None, store.points)?;
+    to.gauge("millrace_store_cycles", "Cycles kept.", None, store.cycles as u64)?;
+    let help = "Cycles that went before their time for want of memory.";
+    to.counter("millrace_store_evicted_cycles", help, None, store.evicted_cycles)?;
+    let help = "Points that came faster than they could be stored.";
+    to.counter("millrace_store_points_missed", help, None, store.points_missed)
 }
 
 fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {
