@@ -72,7 +72,7 @@ pub struct ReloadStatus {
     pub refused: u64,
     /// Whether the rules that run are those that were read last.
     pub last_successful: bool,
-    /// When the running set was read, seconds since the epoch.
+    /// When a reload last ended without being refused, seconds since the epoch.
     pub last_success_seconds: f64,
     /// How the last one ended that was not without change.
     pub last: Option<Outcome>,

@@ -242,7 +242,7 @@ fn reloads(to: &mut Families<'_>, board: &Board) -> fmt::Result {
     )?;
     to.gauge(
         "millrace_config_last_reload_success_timestamp",
-        "When the running rules were read, since the epoch.",
+        "When a reload last ended without being refused, since the epoch.",
         Some(&Unit::Seconds),
         reloads.last_success_seconds,
     )?;
