@@ -226,6 +226,47 @@ async fn rules_come_move_and_go_and_their_settings_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_rule_beside_the_chain_costs_a_share_of_the_resolution_and_no_more() {
+    let sim = Kubesim::builder().size(12, 1, 1).start().await.unwrap();
+    let mut router = setup(&sim).start().await;
+    router.cycle(1).await;
+    let patient = "limits = { process = '20s' }\n";
+    router.put("rules/60-slow.toml", patient);
+    router.put("rules/60-slow.wasm", guest("slow"));
+    let (code, outcome) = reload(&router).await;
+    assert_eq!(code, 409, "{outcome}");
+    let why = "failed in its shadow cycle: its calls took more than 250 ms";
+    assert!(outcome["details"][0].as_str().unwrap().contains(why), "{outcome}");
+    router.put("rules/60-slow.toml", format!("{patient}shadow = true\n"));
+    let shown_less = |status: &Value| status["shadows"][0]["batches_left_out_for_time"].as_u64() > Some(12);
+    let status = router.until("two cycles beside it", shown_less).await;
+    assert_eq!((names(&status), &status["ready"]), (vec!["heapster"], &json!(true)));
+    adds_up(&status);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_was_shown_nothing_waits_and_what_mends_the_chain_is_tried_with_it() {
+    let sim = Kubesim::builder().size(3, 1, 1).start().await.unwrap();
+    let halting = setup(&sim).file("rules/10-third.wasm", guest("traps_third"));
+    let mut router = halting.file("rules/10-third.toml", "on-error = 'halt'").start().await;
+    router.until("halted", |status| shown(status, "third")["state"] == "halted").await;
+    router.put("rules/60-late.wasm", guest("traps_third"));
+    router.until("tried", |status| status["shadows"][0]["name"] == "late").await;
+    router.cycles(2).await;
+    let last = reloads(&router).await;
+    assert_eq!((&last["took_over"], &last["phase"]), (&json!(0), &json!({ "trial": ["late"] })), "it proved nothing");
+    // The one that mends the first rule does not wait for that for ever; and the other one is found out.
+    router.put("rules/10-third.wasm", noop());
+    router.logged(|line| line["message"].as_str().unwrap().contains("60-late.wasm: failed in its shadow cycle")).await;
+    router.put("rules/60-late.wasm", noop());
+    let both = |status: &Value| shown(status, "late")["state"] == "running" && status["ready"] == true;
+    let status = router.until("both taken", both).await;
+    assert_eq!(names(&status), ["third", "heapster", "late"]);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_sets_that_wait_for_their_shadow_cycle_the_newest_goes_next() {
     let sim = Kubesim::builder().size(2, 1, 1).start().await.unwrap();
     let mut router = setup(&sim).with("resolution = '1s'", "resolution = '5s'").start().await;

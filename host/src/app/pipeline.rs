@@ -308,7 +308,7 @@ impl Pipeline {
         if let Some(store) = &self.store {
             store.end_of_cycle(cycle);
         }
-        let decided = self.chain.decide(&cycle);
+        let decided = self.chain.decide(&cycle, self.proposals.newer_waits());
         self.tell(decided);
         let mut report = std::mem::take(&mut self.report);
         report.status = self.chain.status();

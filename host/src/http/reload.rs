@@ -62,7 +62,10 @@ pub(super) async fn reload(
             let code = if refused { StatusCode::CONFLICT } else { StatusCode::OK };
             ops::json(code, &outcome)
         }
-        Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the process is stopping\n").into_response(),
+        Ok(Err(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not decided: the process is stopping, or too many wait already\n")
+                .into_response()
+        }
         Err(_) => (
             StatusCode::GATEWAY_TIMEOUT,
             "not decided yet, since no cycle with answers has ended; /api/v1/rules/reload says how it goes on\n",

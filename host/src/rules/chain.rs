@@ -2,6 +2,7 @@
 //! of them; between two cycles a new set takes the place of the old one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -48,9 +49,6 @@ impl Chain {
     /// status counts its points then.
     pub fn process(&mut self, cycle: &Cycle, batch: Batch) -> Option<Batch> {
         let bounds = BatchBounds::growing_from(&batch);
-        if let Some(trial) = &mut self.trial {
-            trial.batches += 1;
-        }
         self.process_from(0, cycle, batch, &bounds)
     }
 
@@ -84,19 +82,25 @@ impl Chain {
                 verdict = Some(self.took_over(cycle, Vec::new()));
             }
         }
+        let beside = self.shadows.len() + self.trial.as_ref().map_or(0, |trial| trial.rules.len());
+        let budget = shadow_time(cycle) / u32::try_from(beside.max(1)).unwrap_or(u32::MAX);
         let trial = self.trial.iter_mut().flat_map(|trial| &mut trial.rules);
-        self.shadows.iter_mut().chain(trial).for_each(|shadow| shadow.begin(cycle, &self.types));
+        self.shadows.iter_mut().chain(trial).for_each(|shadow| shadow.begin(cycle, &self.types, budget));
         verdict
     }
 
-    /// Between two cycles: what became of the set that is tried, if that is decided. It takes over if it has seen
-    /// a whole cycle with a batch in it, and none of its rules has failed.
-    pub fn decide(&mut self, cycle: &Cycle) -> Option<Verdict> {
+    /// Between two cycles: what became of the set that is tried, if that is decided. It takes over after a
+    /// whole cycle in which each of its rules was shown a batch, and none has failed.
+    pub fn decide(&mut self, cycle: &Cycle, newer_waits: bool) -> Option<Verdict> {
         let trial = self.trial.take()?;
         if let Some(problem) = trial.failure() {
             return Some(Verdict::Refused { cycle: cycle.number, problem });
         }
-        if trial.batches == 0 {
+        if !trial.is_tested() {
+            // It may be the newer one that mends what keeps batches from this one.
+            if newer_waits {
+                return Some(Verdict::Overtaken);
+            }
             self.trial = Some(trial);
             return None;
         }
@@ -165,6 +169,7 @@ impl Chain {
             self.compare(at, done.as_ref());
             let Some(done) = done else {
                 self.in_hand = 0;
+                self.go_on_beside(at, cycle, bounds);
                 return None;
             };
             batch = done;
@@ -173,6 +178,20 @@ impl Chain {
         self.beside(end, |shadow| shadow.see(cycle, &batch, bounds));
         self.in_hand = 0;
         Some(batch)
+    }
+
+    /// A batch that the rule at `held` keeps back goes on to the rules that are tried after it, as the new version
+    /// of that rule hands it on: else what mends a halted chain could never be tried together.
+    fn go_on_beside(&mut self, held: usize, cycle: &Cycle, bounds: &BatchBounds) {
+        let Some(trial) = &mut self.trial else { return };
+        let mut batch = trial.take_made(held, self.rules[held].slot());
+        for at in held + 1..=self.rules.len() {
+            let Some(shown) = &batch else { return };
+            trial.visit(at, |shadow| shadow.see(cycle, shown, bounds));
+            if let Some(made) = self.rules.get(at).and_then(|rule| trial.take_made(at, rule.slot())) {
+                batch = Some(made);
+            }
+        }
     }
 
     /// Visits the rules that stand beside the one at `at`. A set that is tried and has failed is not asked again.
@@ -226,4 +245,10 @@ impl Chain {
             shadow.at = self.rules.partition_point(|rule| rule.slot() < shadow.rule.slot());
         }
     }
+}
+
+/// How long the chain may wait in one cycle for the rules beside it: a quarter of the resolution.
+fn shadow_time(cycle: &Cycle) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(250);
+    Duration::from_nanos(u64::try_from(cycle.window / 4).unwrap_or(0)).max(SHORTEST)
 }

@@ -5,7 +5,7 @@ use super::Problem;
 use super::candidate::{Candidate, Entry};
 use super::rule::{Rule, Version};
 use super::shadow::Shadow;
-use crate::batch::TypeRegistry;
+use crate::batch::{Batch, TypeRegistry};
 
 /// What became of a candidate.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub enum Verdict {
         /// What its new rules made of the batches, compared with the rules in whose place they are.
         differences: Vec<String>,
     },
+    /// It made room for a newer one, before each of its rules had been shown a batch.
+    Overtaken,
     /// One of its rules failed; the chain is as it was.
     Refused {
         /// Number of the cycle.
@@ -37,8 +39,6 @@ pub(super) struct Trial {
     chain: Vec<Option<Entry>>,
     /// Rules that are to stand beside the chain.
     shadows: Vec<Entry>,
-    /// Batches that came while it was tried.
-    pub(super) batches: u64,
 }
 
 impl Trial {
@@ -54,7 +54,7 @@ impl Trial {
             kept @ Entry::Keep(_) => Some(kept),
         });
         let chain = chain.collect();
-        Self { rules, chain, shadows: candidate.shadows, batches: 0 }
+        Self { rules, chain, shadows: candidate.shadows }
     }
 
     /// Visits the new rules at this place, until one has failed.
@@ -62,6 +62,16 @@ impl Trial {
         if self.failure().is_none() {
             self.rules.iter_mut().filter(|shadow| shadow.at == at).for_each(&mut visit);
         }
+    }
+
+    /// What the new version of this rule, in this place, made of the batch at hand.
+    pub(super) fn take_made(&mut self, at: usize, slot: &str) -> Option<Batch> {
+        self.rules.iter_mut().find(|shadow| shadow.at == at && shadow.rule.slot() == slot)?.take_made()
+    }
+
+    /// Whether each of its rules has been shown a batch of a node.
+    pub(super) fn is_tested(&self) -> bool {
+        self.rules.iter().all(Shadow::is_tested)
     }
 
     /// The first failure of one of its rules.

@@ -122,8 +122,8 @@ fn title(view: &View) -> Line<'static> {
 
 /// What keeps everything from being well, in one line.
 fn trouble(view: &View) -> Line<'static> {
-    if let Some((since_when, why)) = &view.trouble {
-        let seconds = since(since_when.elapsed().as_secs());
+    if let Some(why) = &view.trouble {
+        let seconds = since(view.heard.elapsed().as_secs());
         return Line::styled(format!(" no answer for {seconds}, tried again: {}", tame(why, TEXT)), BAD);
     }
     let Some(now) = &view.now else { return Line::styled(" waiting for the first answer", DIM) };

@@ -216,8 +216,10 @@ pub(super) struct View {
     pub now: Option<Status>,
     /// The last answer of another cycle.
     pub base: Option<Status>,
-    /// Since when nobody answers, and why.
-    pub trouble: Option<(Instant, String)>,
+    /// When somebody answered last, or was asked for the first time.
+    pub heard: Instant,
+    /// Why nobody has answered since.
+    pub trouble: Option<String>,
     pub part: Part,
     pub order: Order,
     /// First rows that are shown.
@@ -234,6 +236,7 @@ impl View {
             address: address.to_owned(),
             now: None,
             base: None,
+            heard: Instant::now(),
             trouble: None,
             part: Part::default(),
             order: Order::default(),
@@ -246,7 +249,7 @@ impl View {
 
     pub(super) fn answered(&mut self, mut status: Status) {
         sort(&mut status.nodes, self.order);
-        self.trouble = None;
+        (self.heard, self.trouble) = (Instant::now(), None);
         match &self.now {
             // It was started again: what was counted before says nothing.
             Some(now) if now.uptime_seconds > status.uptime_seconds => self.base = None,
@@ -260,8 +263,7 @@ impl View {
     }
 
     pub(super) fn failed(&mut self, why: &str) {
-        let since = self.trouble.take().map_or_else(Instant::now, |(since, _)| since);
-        self.trouble = Some((since, why.to_owned()));
+        self.trouble = Some(why.to_owned());
     }
 
     /// Cycles between the two answers; `None` where all since the start is shown.

@@ -43,7 +43,7 @@ pub struct Fingerprint {
 struct Stamp {
     name: String,
     /// `None`: a link to nowhere.
-    is: Option<(u64, Option<SystemTime>, u64)>,
+    is: Option<(u64, Option<SystemTime>, Identity)>,
 }
 
 impl Fingerprint {
@@ -69,7 +69,7 @@ impl Fingerprint {
 impl Stamp {
     fn of(folder: &Path, name: String) -> Self {
         let is = fs::metadata(folder.join(&name)).ok();
-        let is = is.map(|is| (is.len(), is.modified().ok(), inode(&is)));
+        let is = is.map(|is| (is.len(), is.modified().ok(), identity(&is)));
         Self { name, is }
     }
 }
@@ -130,14 +130,28 @@ fn list(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads a regular file. Opening a pipe would wait for ever.
+/// Opens whatever bears the name now, without waiting for somebody at the other end of a pipe.
+#[cfg(target_os = "linux")]
+fn open(path: &Path) -> io::Result<File> {
+    /// Linux's, on all its machines that wasmtime runs on.
+    const O_NONBLOCK: i32 = 0o4000;
+    std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), O_NONBLOCK).open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Reads a regular file.
 fn read_file(path: &Path, most: usize, room: usize) -> io::Result<Vec<u8>> {
     let refused = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if !fs::metadata(path)?.is_file() {
+    let file = open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(refused("it is no regular file".to_owned()));
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.min(room) as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(most.min(room) as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
         return Err(refused(format!("it is larger than {} MiB", most >> 20)));
     }
@@ -147,12 +161,16 @@ fn read_file(path: &Path, most: usize, room: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Inode and time of its last change, which nobody can set back as that of the content.
+type Identity = (u64, i64, i64);
+
 #[cfg(unix)]
-fn inode(is: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(is)
+fn identity(is: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (is.ino(), is.ctime(), is.ctime_nsec())
 }
 
 #[cfg(not(unix))]
-fn inode(_: &Metadata) -> u64 {
-    0
+fn identity(_: &Metadata) -> Identity {
+    (0, 0, 0)
 }
