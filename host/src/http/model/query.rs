@@ -1,8 +1,6 @@
 //! The query of a model request: `start`, `end`, `labels`. Errors are in Heapster's words, which are
 //! those of the library that it read times with.
 
-use std::borrow::Cow;
-
 use jiff::civil::date;
 use jiff::tz::Offset;
 
@@ -41,7 +39,7 @@ pub fn parse(query: &str) -> Result<Query, String> {
     Ok(found)
 }
 
-fn labels(text: &Cow<'_, str>) -> Result<Vec<(String, String)>, String> {
+fn labels(text: &str) -> Result<Vec<(String, String)>, String> {
     let pair = |pair: &str| match pair.split_once(':') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(format!("invalid label pair {}", quoted(pair))),
