@@ -134,6 +134,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
             .then(|| http::Batches { recordings: recordings.clone(), taps: engine.taps().clone() }),
         reloads: reloads.clone(),
         failures: engine.failures(),
+        store: stored,
+        export: config.http.export,
     };
     if !config.http.record {
         shown.failures.keep_no_batches();

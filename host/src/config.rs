@@ -71,11 +71,13 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Whether whoever reaches the port may record batches. Default true.
     pub record: bool,
+    /// Whether `/api/v1/metric-export` has anything in it. Default true.
+    pub export: bool,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082), record: true }
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082), record: true, export: true }
     }
 }
 
@@ -197,6 +199,7 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
                 .and_then(|text| listen(&http.path("listen"), &text, problems))
                 .unwrap_or(default.http.listen),
             record: http.boolean("record").unwrap_or(default.http.record),
+            export: http.boolean("metric-export").unwrap_or(default.http.export),
         },
     };
     store.finish();
@@ -236,6 +239,7 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                 config.rules.add_ignored_label("--ignore-label", value, problems);
             }
             Meaning::StoreLabel => config.rules.add_stored_label("--store-label", value, problems),
+            Meaning::DisableExport => config.http.export &= values::go_bool(value) != Some(true),
             Meaning::DisableMetricSink => {
                 if values::go_bool(value) == Some(true) {
                     config.store.keep = Duration::ZERO;
@@ -309,6 +313,9 @@ impl Config {
         http.insert("listen".to_owned(), self.http.listen.to_string().into());
         if !self.http.record {
             http.insert("record".to_owned(), false.into());
+        }
+        if !self.http.export {
+            http.insert("metric-export".to_owned(), false.into());
         }
         root.insert("http".to_owned(), http.into());
         root

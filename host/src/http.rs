@@ -7,7 +7,9 @@
 mod chain;
 mod failures;
 mod metrics;
+mod model;
 mod ops;
+mod paths;
 mod places;
 mod process;
 mod record;
@@ -34,9 +36,11 @@ use crate::recordings::Recordings;
 use crate::reloads::Reloads;
 use crate::rules::Failures;
 use crate::status::Board;
+use crate::store::StoreReader;
 use crate::taps::Taps;
 use crate::throttle::Throttle;
 use failures::Failing;
+use model::Modelled;
 use places::{Place, Places};
 use record::Recorded;
 use reload::Reloading;
@@ -94,6 +98,10 @@ pub struct Shown {
     pub reloads: Arc<Reloads>,
     /// What rules failed on last.
     pub failures: Arc<Failures>,
+    /// What Heapster's API is answered from; `None`: nothing is kept.
+    pub store: Option<StoreReader>,
+    /// Whether `metric-export` has anything in it.
+    pub export: bool,
 }
 
 /// Answers until the task is aborted, which ends all connections.
@@ -136,6 +144,9 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     let theirs = place.clone();
     let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         theirs.use_now();
+        if let Some(cleaned) = paths::cleaned(request.uri()) {
+            *request.uri_mut() = cleaned;
+        }
         request.extensions_mut().insert(theirs.clone());
         router.call(request)
     });
@@ -152,7 +163,7 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
     }
 }
 
-fn router(Shown { board, batches, reloads, failures }: Shown) -> Router {
+fn router(Shown { board, batches, reloads, failures, store, export }: Shown) -> Router {
     let resolution = board.resolution();
     let failing = Failing { board: board.clone(), failures };
     let (record, tap, failed) = match batches {
@@ -169,6 +180,7 @@ fn router(Shown { board, batches, reloads, failures }: Shown) -> Router {
         .route("/api/v1/rules", get(chain::all))
         .route("/api/v1/rules/{name}", get(chain::one))
         .route("/healthz", get(ops::healthz))
+        .route("/healthz/healthz", get(ops::healthz))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(metrics::metrics))
@@ -182,6 +194,21 @@ fn router(Shown { board, batches, reloads, failures }: Shown) -> Router {
             post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
         )
         .with_state(board)
+        .merge(heapsters(Modelled { store, export }))
+}
+
+/// The routes that were Heapster's.
+fn heapsters(modelled: Modelled) -> Router {
+    let model = || get(model::model);
+    Router::new()
+        .route(model::PREFIX, model())
+        .route("/api/v1/model/", model())
+        .route("/api/v1/model/{*path}", model())
+        .route("/api/v1/metric-export", get(model::export))
+        .route("/api/v1/metric-export/", get(model::export))
+        .route("/api/v1/metric-export-schema", get(model::schema))
+        .route("/api/v1/metric-export-schema/", get(model::schema))
+        .with_state(modelled)
 }
 
 #[cfg(test)]

@@ -94,6 +94,12 @@ impl Recorded {
         )
     }
 
+    /// Where the API server listens.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
     /// How often each kubelet was asked.
     #[must_use]
     pub fn asked(&self) -> HashMap<String, usize> {
@@ -111,6 +117,15 @@ async fn list(UrlPath(kind): UrlPath<String>, RawQuery(query): RawQuery) -> Resp
         return Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>()).into_response();
     }
     file(&folder().join("input").join(format!("{kind}.json")))
+}
+
+/// What the kubelet of `node` answered when it was asked for the `number`th time, from 1.
+///
+/// # Errors
+/// The recording is missing.
+pub fn body(node: &str, number: u64) -> std::io::Result<Vec<u8>> {
+    let number = number.min(DOCUMENTS as u64);
+    std::fs::read(folder().join("input/summary").join(node).join(format!("scrape-{number}.json")))
 }
 
 async fn summary(State(kubelet): State<Arc<Kubelet>>) -> Response {

@@ -37,6 +37,8 @@ pub enum Meaning {
     IgnoreLabel,
     /// `--store-label`.
     StoreLabel,
+    /// `--disable-export`.
+    DisableExport,
     /// `--disable-metric-sink`.
     DisableMetricSink,
     /// Accepted with a warning that gives this reason.
@@ -78,7 +80,7 @@ pub const FLAGS: &[Flag] = &[
         "sink-export-data-timeout",
         Meaning::Nothing("a slow sink delays nothing; `timeout` of a sink bounds a request"),
     ),
-    switch("disable-export", Meaning::Nothing("there is no metric-export route to switch off")),
+    switch("disable-export", Meaning::DisableExport),
     switch("disable-metric-sink", Meaning::DisableMetricSink),
     text("historical-source", Meaning::Unsupported("there is no historical API; query the database itself")),
     text("tls-cert", TLS),

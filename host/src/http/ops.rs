@@ -18,6 +18,7 @@ Millrace
 /api/v1/status      last cycle, nodes, rules, sinks (JSON)
 /api/v1/rules       the rules in order (JSON)
 /api/v1/rules/NAME  one of them; NAME/failures: what it failed on last
+/api/v1/model/…     Heapster's model: nodes, namespaces, pods, their metrics (JSON)
 /metrics            what is counted, for Prometheus
 /api/v1/record      batches of the next cycle, for `millrace rule record`
 /api/v1/tap         rows as they go by, for `millrace tap`

@@ -123,6 +123,25 @@ impl Snapshot {
         Batches::newest(self.node_source(name)?, self.cycle, missed)
     }
 
+    /// How many sources there are, for [`Snapshot::nth`].
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// The newest batch of one source by its place, for those who go through them in several steps.
+    #[must_use]
+    pub fn nth(&self, place: usize, missed: u64) -> Option<Batches<'_>> {
+        Batches::newest(self.sources.get(place)?, self.cycle, missed)
+    }
+
+    /// The newest batch of one node, by its name or its host name.
+    #[must_use]
+    pub fn node_of(&self, name: &str, missed: u64) -> Option<Batches<'_>> {
+        let mut sources = self.sources_with(Key::Node(name)).into_iter();
+        sources.find_map(|source| Batches::newest(source, self.cycle, missed))
+    }
+
     /// The newest batches that may have this pod, none older than `missed` cycles.
     pub fn with_pod(&self, namespace: &str, pod: &str, missed: u64) -> impl Iterator<Item = Batches<'_>> {
         let sources = self.sources_with_pod(namespace, pod);
@@ -148,15 +167,16 @@ impl Snapshot {
         found
     }
 
-    /// Names of metrics that the entity has values of without labels, sorted, each once.
+    /// Names of metrics that the entity has values of, sorted, each once: those with labels of their own,
+    /// or those without.
     #[must_use]
-    pub fn metrics(&self, key: Key<'_>) -> Vec<&str> {
+    pub fn metrics(&self, key: Key<'_>, labelled: bool) -> Vec<&str> {
         let mut names = Vec::new();
         for (run, entity) in self.runs(key) {
             let Some(shape) = run.first().map(|block| &block.shape) else { continue };
             for (place, &(metric, set)) in shape.list(entity).iter().enumerate() {
                 let row = entity.rows as usize + place;
-                if shape.set_texts(set).next().is_none() && run.iter().any(|block| block.has(row)) {
+                if shape.set_texts(set).next().is_some() == labelled && run.iter().any(|block| block.has(row)) {
                     names.extend(shape.metric(metric).map(|metric| shape.string(metric.name)));
                 }
             }

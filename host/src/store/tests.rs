@@ -88,8 +88,9 @@ fn what_goes_in_comes_out_over_changes_of_shape_and_order_and_gaps() {
     assert_eq!(series(&stored, "b", "fs", Some("/")), [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.0)]);
     assert_eq!(series(&stored, "b", "fs", None), []);
     assert_eq!(series(&stored, "c", "usage", None), [(5, 1.0)]);
-    assert_eq!(stored.metrics(Key::Pod("default", "b")), ["usage"]);
-    assert_eq!(stored.metrics(Key::Pod("default", "a")), ["rate", "usage"]);
+    assert_eq!(stored.metrics(Key::Pod("default", "b"), false), ["usage"]);
+    assert_eq!(stored.metrics(Key::Pod("default", "a"), false), ["rate", "usage"]);
+    assert_eq!(stored.metrics(Key::Pod("default", "b"), true), ["fs"]);
     assert_eq!(
         stored.label_sets(Key::Pod("default", "b"), "fs"),
         [vec![("resource_id", "/")], vec![("resource_id", "logs")]]
