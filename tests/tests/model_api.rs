@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+use millrace_tests::fixtures::router::Setup;
+use millrace_tests::kubesim::Kubesim;
 use serde_json::{Value, json};
 use served::Served;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -125,4 +127,38 @@ async fn before_the_first_cycle_answers_are_empty() {
     assert_eq!(served.json("/api/v1/model/nodes").await, json!([]));
     let empty = json!({ "metrics": [], "latestTimestamp": "0001-01-01T00:00:00Z" });
     assert_eq!(served.json("/api/v1/model/metrics/cpu/usage_rate").await, empty);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_millrace_keeps_what_it_publishes_unless_it_is_told_not_to() {
+    let sim = Kubesim::builder().size(2, 2, 1).start().await.unwrap();
+    let kubelet = format!("[source.kubernetes.kubelet]\nhttps = false\nport = {}\n", sim.kubelet_port());
+    let source = format!("[source.kubernetes]\napi-server = '{}'\n{kubelet}", sim.api_url());
+    let config = format!("resolution = '1s'\n{source}[[sink]]\ntype = 'log'\n");
+    let mut router = Setup::new(&config).start().await;
+    let status = router.until("two cycles are kept", |status| status["store"]["cycles"].as_u64() >= Some(2)).await;
+    let store = &status["store"];
+    assert_eq!(
+        (&store["sources"], &store["evicted_cycles"], &store["points_missed"]),
+        (&json!(3), &json!(0), &json!(0))
+    );
+    let page =
+        |answer: (reqwest::StatusCode, String)| (answer.0.as_u16(), serde_json::from_str::<Value>(&answer.1).ok());
+    let (status, nodes) = page(router.page("/api/v1//model/nodes").await);
+    assert_eq!((status, nodes), (200, Some(json!([sim.node_name(0), sim.node_name(1)]))));
+    let (status, usage) =
+        page(router.page(&format!("/api/v1/model/nodes/{}/metrics/memory/usage", sim.node_name(1))).await);
+    assert!(status == 200 && times(&usage.unwrap()).len() >= 2);
+    assert!(router.metrics().await["millrace_store_points"] > 0.0);
+    router.stop().await;
+
+    let router = Setup::new(&format!("{config}[store]\nkeep = '0s'\n")).start().await;
+    for path in ["/api/v1/model/nodes", "/api/v1/metric-export"] {
+        let (status, text) = router.page(path).await;
+        assert!(status.as_u16() == 404 && text.contains("nothing is kept"), "{path}: {text}");
+    }
+    router.stop().await;
+    let router = Setup::new(&format!("{config}[http]\nmetric-export = false\n")).start().await;
+    assert_eq!(page(router.page("/api/v1/metric-export").await), (200, Some(json!([]))));
+    router.stop().await;
 }

@@ -209,3 +209,22 @@ fn damaged_input_is_refused_or_read_but_never_ends_the_process() {
         }
     }
 }
+
+#[test]
+fn the_store_and_the_export_are_bounded_and_switched_off_by_keys_or_flags() {
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    for (text, args, want) in [
+        ("", vec![], (minutes(15), 512 << 20, true)),
+        ("[store]\nkeep = '5m'\nmax-memory = '64MiB'", vec![], (minutes(5), 64 << 20, true)),
+        ("[store]\nkeep = '0s'\n[http]\nmetric-export = false", vec![], (minutes(0), 512 << 20, false)),
+        ("", vec!["--disable-metric-sink", "--disable_export=true"], (minutes(0), 512 << 20, false)),
+        ("", vec!["--disable-metric-sink=false", "--disable-export=false"], (minutes(15), 512 << 20, true)),
+    ] {
+        let config = from_file(text, &args).unwrap().config;
+        assert_eq!((config.store.keep, config.store.max_memory, config.http.export), want, "{text} {args:?}");
+        let again = from_file(&config.to_toml().to_string(), &[]).unwrap().config;
+        assert_eq!(again, config, "{text} {args:?}");
+    }
+    assert!(from_file("[store]\nkeep = '2d'", &[]).is_err());
+    assert!(from_file("[store]\nmax-memory = '1kB'", &[]).is_err());
+}
