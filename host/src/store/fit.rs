@@ -8,11 +8,12 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
+use super::code::Bits;
 use super::shape::{Entity, Shape};
 use crate::batch::{Batch, ValueType};
 
 /// Points are searched for in an entity's list up to this length; a longer one must keep its order.
-const SEARCHED: usize = 512;
+pub(super) const SEARCHED: usize = 512;
 
 /// A batch's values in the rows of a shape.
 #[derive(Debug)]
@@ -21,13 +22,23 @@ pub(super) struct Fitted {
     pub present: Vec<bool>,
     /// How many of them.
     pub count: usize,
+    /// Whether the batch has at least half of what the shape has.
+    pub is_enough: bool,
+}
+
+impl Fitted {
+    /// Rows that the batch has not; `None`: it has all.
+    pub fn absent(&self) -> Option<Bits> {
+        let all = self.count == self.present.len();
+        (!all).then(|| Bits::of(self.present.iter().map(|present| !present)))
+    }
 }
 
 /// Puts the batch's values into `values`, one a row of the shape; those of absent rows are left.
-/// `None`, with `values` in no order at all, if it doesn't fit.
+/// `None`, with `values` in no order at all, if the batch has something that the shape has not.
 pub(super) fn fit(batch: &Batch, shape: &Shape, values: &mut [u64]) -> Option<Fitted> {
-    let mut fit = Fit::new(batch, shape)?;
-    let mut fitted = Fitted { present: vec![false; shape.rows()], count: 0 };
+    let mut fit = Fit::new(batch, shape);
+    let mut fitted = Fitted { present: vec![false; shape.rows()], count: 0, is_enough: false };
     let (mut guess, mut found) = (0, 0);
     for entity in batch.iter() {
         let at = fit.entity(entity.row(), guess)?;
@@ -53,9 +64,21 @@ pub(super) fn fit(batch: &Batch, shape: &Shape, values: &mut [u64]) -> Option<Fi
             values[row] = batch.points.bits[point];
         }
     }
-    let enough = |has: usize, of: usize| has >= of - of / 4;
-    (enough(fitted.count, shape.rows()) && enough(found, shape.entities().len()) && fit.no_empty_missing(found))
-        .then_some(fitted)
+    let enough = |has: usize, of: usize| has >= of / 2;
+    fitted.is_enough =
+        enough(fitted.count, shape.rows()) && enough(found, shape.entities().len()) && fit.no_empty_missing(found);
+    Some(fitted)
+}
+
+/// The place in the shape of each of the batch's entities that it has.
+pub(super) fn entities(batch: &Batch, shape: &Shape) -> Vec<Option<usize>> {
+    let (mut fit, mut guess) = (Fit::new(batch, shape), 0);
+    let place = |row| {
+        let place = fit.entity(row, guess);
+        guess = place.map_or(guess, |place| place + 1);
+        place
+    };
+    (0..batch.entities.len()).map(place).collect()
 }
 
 struct Fit<'a> {
@@ -70,8 +93,7 @@ struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// `None` if the batch has metrics or label sets that the shape has not.
-    fn new(batch: &'a Batch, shape: &'a Shape) -> Option<Self> {
+    fn new(batch: &'a Batch, shape: &'a Shape) -> Self {
         let strings = vec![u32::MAX; batch.symbols.len()];
         let mut fit = Self { batch, shape, strings, metrics: Vec::new(), sets: Vec::new(), index: None };
         let named: HashMap<&str, u32> = shape.metric_names().collect();
@@ -92,7 +114,7 @@ impl<'a> Fit<'a> {
                 .collect();
             fit.sets.push(sets.get(&labels).copied().unwrap_or(u32::MAX));
         }
-        Some(fit)
+        fit
     }
 
     /// The batch's entity in the shape.

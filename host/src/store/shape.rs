@@ -9,6 +9,7 @@ use std::ops::Range;
 use hashbrown::HashMap;
 
 use super::code::Bits;
+use super::fit::{SEARCHED, entities};
 use crate::batch::{Batch, Kind, Level, Symbols, ValueType};
 
 /// One metric of a shape.
@@ -99,6 +100,25 @@ pub(super) struct Shape {
     pub floats: Bits,
 }
 
+/// A row of the shape before, in the numbers of the one that is made.
+fn carry(
+    before: &Shape,
+    (metric, set): (u32, u32),
+    strings: &mut Symbols,
+    metrics: &mut Vec<Metric>,
+    intern: impl FnOnce(&[(u32, u32)]) -> u32,
+) -> (u32, u32) {
+    let old = before.metrics[metric as usize];
+    let name = strings.intern(before.string(old.name));
+    let place = metrics.iter().position(|known| known.name == name).unwrap_or_else(|| {
+        metrics.push(Metric { name, ..old });
+        metrics.len() - 1
+    });
+    let labels: Vec<(u32, u32)> =
+        before.set_texts(set).map(|(name, value)| (strings.intern(name), strings.intern(value))).collect();
+    (place as u32, intern(&labels))
+}
+
 /// What a batch's numbers are called in a shape.
 struct Renumber<'b> {
     batch: &'b Batch,
@@ -124,9 +144,16 @@ impl Renumber<'_> {
 impl Shape {
     /// The shape of this batch, rows in the batch's order.
     pub fn of(batch: &Batch) -> Self {
+        Self::extending(batch, None)
+    }
+
+    /// The same, with rows that entities of the batch had in the shape `before`: what comes and goes, as
+    /// rates do where kubelets measure less often than they are asked, has a row to come back to.
+    pub fn extending(batch: &Batch, before: Option<&Self>) -> Self {
+        let known = before.map_or_else(|| vec![None; batch.entities.len()], |before| entities(batch, before));
         let of = vec![u32::MAX; batch.symbols.len()];
         let mut to = Renumber { batch, strings: Symbols::default(), of };
-        let metrics: Box<[Metric]> = (0..batch.metrics.len())
+        let mut metrics: Vec<Metric> = (0..batch.metrics.len())
             .map(|row| Metric {
                 name: to.string(batch.metrics.name[row]),
                 kind: Kind::from_byte(batch.metrics.kind[row]).unwrap_or(Kind::Gauge),
@@ -147,6 +174,7 @@ impl Shape {
         let (mut lists, mut known_lists) = (Sequences::default(), HashMap::new());
         let (mut values, mut rows) = (Vec::with_capacity(batch.entities.label_values.len()), 0);
         let (mut own, mut list) = (Vec::new(), Vec::new());
+        let mut carried: HashMap<(u32, u32), (u32, u32)> = HashMap::new();
         let entities = batch.iter().map(|entity| {
             let first = values.len() as u32;
             own.clear();
@@ -157,6 +185,19 @@ impl Shape {
             }
             for at in batch.points_of(entity.row()) {
                 list.push((batch.points.metric[at], set_of[batch.points.labels[at] as usize]));
+            }
+            if let Some((before, place)) = before.zip(known[entity.row()]) {
+                let own = list.len();
+                for row in before.list(&before.entities[place]) {
+                    let row = *carried.entry(*row).or_insert_with(|| {
+                        carry(before, *row, &mut to.strings, &mut metrics, |labels| {
+                            sets.intern(&mut known_sets, labels)
+                        })
+                    });
+                    if own <= SEARCHED && !list[..own].contains(&row) {
+                        list.push(row);
+                    }
+                }
             }
             let start = rows;
             rows += list.len() as u32;
@@ -177,7 +218,7 @@ impl Shape {
         to.strings.seal();
         Self {
             strings: to.strings,
-            metrics,
+            metrics: metrics.into(),
             sets: sets.shrink(),
             names: names.shrink(),
             lists: lists.shrink(),

@@ -64,7 +64,11 @@ impl Source {
         let Some(last) = self.blocks.last().cloned() else { return self.key(cycle, batch) };
         let older = values(&last);
         let mut newer = older.clone();
-        let Some(fitted) = fit(batch, &last.shape, &mut newer) else { return self.key(cycle, batch) };
+        let fitted = match fit(batch, &last.shape, &mut newer) {
+            Some(fitted) if fitted.is_enough => fitted,
+            Some(_) => return self.key(cycle, batch),
+            None => return self.extend(cycle, batch, &last.shape),
+        };
         let differences = Block {
             is_difference: true,
             data: encoded(&older, Some(&newer), &last.shape.floats),
@@ -75,9 +79,17 @@ impl Source {
         if let Some(place) = self.blocks.last_mut() {
             *place = Arc::new(differences);
         }
-        let all = fitted.count == fitted.present.len();
-        let absent = (!all).then(|| Bits::of(fitted.present.iter().map(|present| !present)));
-        self.push(cycle, Arc::clone(&last.shape), absent, fitted.count, &newer);
+        self.push(cycle, Arc::clone(&last.shape), fitted.absent(), fitted.count, &newer);
+    }
+
+    /// A cycle with something new: a shape that has room for what was there before, too.
+    fn extend(&mut self, cycle: &Cycle, batch: &Batch, before: &Shape) {
+        let shape = Shape::extending(batch, Some(before));
+        let mut values = vec![0; shape.rows()];
+        match fit(batch, &shape, &mut values).filter(|fitted| fitted.is_enough) {
+            Some(fitted) => self.push(cycle, Arc::new(shape), fitted.absent(), fitted.count, &values),
+            None => self.key(cycle, batch),
+        }
     }
 
     /// A cycle with a shape of its own.

@@ -165,6 +165,32 @@ fn over_its_memory_the_oldest_cycles_go_first_and_are_counted() {
 }
 
 #[test]
+fn what_comes_and_goes_has_a_row_to_come_back_to() {
+    let names: Vec<String> = (0..60).map(|number| format!("pod-{number}")).collect();
+    let both: &[(&str, f64)] = &[("usage", 1.0), ("limit", 2.0), ("rate", 0.5)];
+    let bytes = |turns: u64| {
+        let mut writer = Writer::new(&config());
+        let mut last = None;
+        for number in 1..=5 {
+            // Each time another part of the pods has a rate.
+            let pods: Vec<Pod<'_>> = names
+                .iter()
+                .zip(0_u64..)
+                .map(|(name, at)| (name.as_str(), if (at + number) % turns == 0 { &both[..2] } else { both }))
+                .collect();
+            last = Some(snapshot(&mut writer, number, &[node("n", &pods)]));
+        }
+        let (stored, status) = last.unwrap();
+        let times: Vec<i64> = series(&stored, "pod-0", "rate", None).into_iter().map(|(time, _)| time).collect();
+        let want: Vec<i64> = (1..=5).filter(|number| number % turns.cast_signed() != 0).collect();
+        assert_eq!(times, want);
+        status.bytes
+    };
+    let (changing, same) = (bytes(3), bytes(1000));
+    assert!(changing < same * 3, "{changing} bytes, {same} without gaps");
+}
+
+#[test]
 fn a_reader_keeps_what_it_has_while_cycles_go_on() {
     let mut writer = Writer::new(&config());
     let (first, _) = snapshot(&mut writer, 1, &[node("n", &[("a", &[("usage", 1.0)])])]);
