@@ -37,6 +37,9 @@ struct Args {
     /// Rules in the chain, heapster among them, each number measured on its own
     #[arg(long, value_delimiter = ',', default_value = "1")]
     rules: Vec<usize>,
+    /// Keep every series in memory for the model API, as is the default outside of benches
+    #[arg(long)]
+    store: bool,
     /// Ask the kubelets by HTTPS
     #[arg(long)]
     https: bool,
@@ -127,7 +130,10 @@ fn report(args: &Args, nodes: usize, pods: usize, sink: Sink, rules: usize) -> a
     let https = if args.https { " https" } else { "" };
     let of_pods = if pods == 30 { String::new() } else { format!(" x {pods} pods") };
     let sink = sink.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    let chain = if rules == 1 { String::new() } else { format!(", {rules} rules") };
+    let mut chain = if rules == 1 { String::new() } else { format!(", {rules} rules") };
+    if args.store {
+        chain += ", store";
+    }
     let row = sample.row(&format!("{nodes} nodes{of_pods}{https}, {sink}{chain}"), nodes);
     println!("{row}  ({:.0} s)", began.elapsed().as_secs_f64());
     if args.each {
@@ -174,7 +180,10 @@ fn measure(args: &Args, nodes: usize, pods: usize, sink: Sink, rules: usize) -> 
     let url = influxd.as_ref().map(Influxd::url).unwrap_or_default();
     let path = folder.path().join("millrace.toml");
     let http = format!("resolution = \"{resolution}s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
-    let chain = cluster::rules(&folder.path().join("rules"), rules)?;
+    let mut chain = cluster::rules(&folder.path().join("rules"), rules)?;
+    if !args.store {
+        chain += "[store]\nkeep = \"0s\"\n";
+    }
     std::fs::write(&path, http + &cluster.source(args.https) + &chain + &sink.toml(&url))?;
 
     let binary = args.binary.clone().unwrap_or_else(|| process::binary("millrace", "millrace"));
