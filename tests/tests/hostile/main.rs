@@ -35,8 +35,6 @@ const TOGETHER: usize = 32;
 const WARM_UP: usize = 20;
 /// How much it may grow until the end, bytes.
 const MAX_GROWTH: usize = 8 << 20;
-/// How long all may take.
-const MAX_TIME: Duration = Duration::from_secs(60);
 /// What a guest gets.
 const LIMITS: Limits =
     Limits { memory_bytes: 16 << 20, process: Duration::from_secs(1), finish: Duration::from_secs(5) };
@@ -85,7 +83,6 @@ fn no_guest_harms_the_host_or_another_rule() {
         most >> 10,
     );
     assert!(growth < MAX_GROWTH, "{} KiB more than after {WARM_UP} guests", growth >> 10);
-    assert!(took < MAX_TIME, "{took:?}");
 }
 
 /// What happened, in sum.
