@@ -1,0 +1,121 @@
+# Sourced by tools/e2e.sh. What Millrace must do in front of a real API server, shown as one would type it.
+# shellcheck shell=bash disable=SC2154 # its variables are set there
+
+metrics=/apis/metrics.k8s.io/v1beta1
+
+check_manifest() {
+    title "The manifest, validated by the API server"
+    expect 'deployment.apps/millrace created \(server dry run\)' \
+        kubectl --kubeconfig="$work/admin.conf" apply --dry-run=server -f deploy/millrace.yaml
+}
+
+check_node() {
+    title "A real node with real pods"
+    expect "$node +Ready" kubectl --kubeconfig="$work/admin.conf" get nodes -o wide
+    expect 'web-.* 2/2 +Running' kubectl --kubeconfig="$work/admin.conf" get pods -A
+}
+
+# The kubelet's own say about who may scrape it.
+check_kubelet() {
+    local url=https://127.0.0.1:$kubelet_port/stats/summary
+    title "The kubelet's statistics: nobody gets them but who may"
+    kubelet_answers 401 "$url"
+    kubelet_answers 403 "$url" "$work/nobody.token"
+    kubelet_answers 200 "$url" "$work/millrace.token"
+    kubelet_answers 403 "https://127.0.0.1:$kubelet_port/pods" "$work/millrace.token"
+}
+
+kubelet_answers() { answers "$1" "GET ${2#https://127.0.0.1:*/} of the kubelet" "$2" "${3:-}"; }
+
+# answers STATUS WHAT URL TOKEN-FILE|'' [CURL-ARGUMENTS...]
+answers() {
+    local wanted=$1 what=$2 url=$3 token=$4 who
+    shift 4
+    who=${token:+with ${token##*/}}
+    who=${who:-without a token}
+    # By a file, since arguments can be read by everyone on the machine.
+    [ -z "$token" ] || printf 'Authorization: Bearer %s\n' "$(<"$token")" >"$work/authorization"
+    status=$(curl -sS --max-time 10 --cacert "$pki/ca.crt" -o "$work/answer" -w '%{http_code}' \
+        ${token:+-H "@$work/authorization"} "$@" "$url" 2>&1) || true
+    printf '%s, %s: %s%s\n' "$what" "$who" "$status" \
+        "$([ "$status" = 200 ] || printf ' %s' "$(head -c 200 "$work/answer" | tr '\n' ' ')")"
+    [ "$status" = "$wanted" ] || {
+        failures+=("$what, $who: expected $wanted, got $status")
+        say "FAILED: ${failures[-1]}"
+    }
+}
+
+check_model() {
+    title "Heapster's API on the plain port, from the real kubelet"
+    expect "\"$node\"" curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/nodes"
+    expect '"web-' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/namespaces/team-a/pods"
+    expect '"value": *[1-9]' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/nodes/$node/metrics/memory/working_set"
+}
+
+# What the aggregator passes on, with or without a node.
+check_aggregator() {
+    local admin="--kubeconfig=$work/admin.conf"
+    title "Registered with the aggregator"
+    expect 'kube-system/millrace +True' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
+    expect '"kind":"APIResourceList"' kubectl "$admin" get --raw $metrics
+    expect '"kind":"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
+    refused 'NotFound' kubectl "$admin" get --raw $metrics/nodes/nowhere
+}
+
+# What people look at, with the numbers of the real kubelet: the pod web holds 32 and 8 MiB.
+check_tables() {
+    local admin="--kubeconfig=$work/admin.conf"
+    title "As administrator, through the aggregator"
+    expect "$node +[0-9]+m +[0-9]+% +[0-9]+Mi +[0-9]+%" kubectl "$admin" top nodes
+    expect 'team-a +web-[^ ]+ +[1-9][0-9]*m +4[0-9]Mi' kubectl "$admin" top pods -A
+    expect 'web-[^ ]+ +server +[1-9][0-9]*m +3[2-9]Mi' kubectl "$admin" top pods -n team-a --containers
+    expect "$node" kubectl "$admin" get nodes.metrics.k8s.io
+    expect 'kind: PodMetrics$' kubectl "$admin" get pods.metrics.k8s.io -n team-a -l app=web -o yaml
+}
+
+# Every other version of kubectl on this machine.
+check_other_kubectls() {
+    local kubectl
+    title "Other versions of kubectl"
+    for kubectl in $(compgen -c kubectl. | grep -E '^kubectl\.1\.[0-9]+$' | sort -uV) $other_kubectl; do
+        expect "$node +[0-9]+m" "$kubectl" --kubeconfig="$work/admin.conf" top nodes
+        expect 'team-a +web-' "$kubectl" --kubeconfig="$work/admin.conf" top pods -A
+    done
+}
+
+check_rights() {
+    local reader="--kubeconfig=$work/reader.conf" team="--kubeconfig=$work/team.conf" nobody="--kubeconfig=$work/nobody.conf"
+    title "ServiceAccounts with real tokens: one may read all metrics, one those of its namespace, one none"
+    if [ -n "$has_node" ]; then
+        expect "$node +[0-9]+m" kubectl "$reader" top nodes
+        expect 'team-a +web-' kubectl "$reader" top pods -A
+        expect '^web-' kubectl "$team" top pods -n team-a
+        refused 'orbidden' kubectl "$team" top pods -A
+        refused 'orbidden' kubectl "$nobody" top nodes
+    fi
+    expect 'NodeMetricsList' kubectl "$reader" get --raw $metrics/nodes
+    expect 'PodMetricsList' kubectl "$team" get --raw $metrics/namespaces/team-a/pods
+    refused 'orbidden' kubectl "$team" get --raw $metrics/namespaces/kube-system/pods
+    refused 'orbidden' kubectl "$nobody" get --raw $metrics/nodes
+}
+
+# Past the aggregator, at Millrace's own port: it asks the API server who that is and what they may.
+check_secure_port() {
+    local url=https://localhost:$secure_port
+    title "Millrace's secure port itself"
+    answers 200 "GET /healthz" "$url/healthz" ''
+    answers 401 "GET .../nodes" "$url$metrics/nodes" ''
+    printf 'no token' >"$work/junk.token"
+    answers 401 "GET .../nodes" "$url$metrics/nodes" "$work/junk.token"
+    answers 403 "GET .../nodes" "$url$metrics/nodes" "$work/nobody.token"
+    answers 200 "GET .../nodes" "$url$metrics/nodes" "$work/reader.token"
+    answers 403 "GET .../pods" "$url$metrics/pods" "$work/team.token"
+    answers 200 "GET .../namespaces/team-a/pods" "$url$metrics/namespaces/team-a/pods" "$work/team.token"
+    answers 401 "GET .../nodes, X-Remote-User by anybody" "$url$metrics/nodes" '' \
+        -H 'X-Remote-User: e2e-admin' -H 'X-Remote-Group: system:masters'
+    answers 200 "GET .../nodes, X-Remote-User by the front proxy" "$url$metrics/nodes" '' \
+        -H 'X-Remote-User: e2e-admin' -H 'X-Remote-Group: system:masters' \
+        --cert "$pki/front-proxy-client.crt" --key "$pki/front-proxy-client.key"
+    answers 200 "GET .../nodes, the administrator's certificate" "$url$metrics/nodes" '' \
+        --cert "$pki/admin.crt" --key "$pki/admin.key"
+}
