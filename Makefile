@@ -4,16 +4,19 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint rules bench bench-large guard setup setup-build clean
+.PHONY: help run test e2e lint rules bench bench-large guard setup setup-build setup-kafka clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: setup-build rules ## Start a simulated cluster and Millrace against it
 	@tools/run.sh
 
 test: setup rules ## Run every test, those against real servers too
 	@tools/test.sh
+
+e2e: setup-build rules ## Run behind a real API server, with a real kubelet (as root)
+	@tools/e2e.sh
 
 lint: ## Check format, lints and dependencies
 	@tools/lint.sh
@@ -32,6 +35,9 @@ guard: setup rules ## Count instructions, and fail at 5 % over the baseline
 
 setup: ## Install what building and testing need and is missing
 	@tools/setup.sh
+
+setup-kafka: ## Fetch a real Kafka broker for tests, and try it
+	@tools/setup-kafka.sh
 
 setup-build:
 	@tools/setup.sh build

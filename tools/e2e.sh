@@ -92,7 +92,9 @@ if [ -n "$has_node" ]; then
 fi
 check_rights
 check_secure_port
+[ -z "$has_node" ] || check_changes
 fi
+show_warnings
 
 printf '\n'
 if [ ${#failures[@]} -gt 0 ]; then

@@ -99,6 +99,24 @@ check_rights() {
     refused 'orbidden' kubectl "$nobody" get --raw $metrics/nodes
 }
 
+# What has changed after a new start of the API server reaches Millrace too.
+check_changes() {
+    local admin="--kubeconfig=$work/admin.conf"
+    title "The API server starts anew; then a pod comes and goes"
+    restart_apiserver
+    static_pod team-a late late 8 1
+    expect 'team-a +late-[^ ]+ +[0-9]+m' kubectl "$admin" top pods -A
+    rm "$node_dir/pods/late.yaml"
+    refused 'NotFound|not found' kubectl "$admin" top pod -n team-a "late-$node"
+    expect "$node +[0-9]+m" kubectl "$admin" top nodes
+}
+
+# What Millrace itself found worth a warning; the API server's absence is.
+show_warnings() {
+    title "Warnings in Millrace's log"
+    grep -E ' (WARN|ERROR) ' "$logs/millrace.log" | sed 's/^[^ ]* *//' | cut -c 1-200 || printf 'none\n'
+}
+
 # Past the aggregator, at Millrace's own port: it asks the API server who that is and what they may.
 check_secure_port() {
     local url=https://localhost:$secure_port

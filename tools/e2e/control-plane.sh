@@ -65,7 +65,7 @@ start_etcd() {
 }
 
 start_apiserver() {
-    take_port api_port
+    [ -n "${api_port:-}" ] || take_port api_port
     kubeconfig "$work/admin.conf" "client-certificate: $pki/admin.crt, client-key: $pki/admin.key"
     kubeconfig "$work/kubelet.conf" "client-certificate: $pki/kubelet-client.crt, client-key: $pki/kubelet-client.key"
     say "Starting kube-apiserver $kubernetes_release"
@@ -85,6 +85,12 @@ start_apiserver() {
     wait_for 120 "kube-apiserver" admin get --raw /readyz && return
     why kube-apiserver
     die "kube-apiserver does not run"
+}
+
+# As after an upgrade: the same address and data, and every watch broken off.
+restart_apiserver() {
+    stop_pid "$pid_kube_apiserver"
+    start_apiserver
 }
 
 # token NAMESPACE ACCOUNT FILE: of a ServiceAccount, by TokenRequest.

@@ -77,14 +77,14 @@ with_heartbeat() {
 # take_port VARIABLE: sets it to a port that nothing listens on, below the kernel's range for outgoing
 # connections.
 take_port() {
-    local port
+    local candidate
     while :; do
-        port=$((20000 + RANDOM % 12000))
-        [[ " $ports_given " != *" $port "* ]] || continue
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+        candidate=$((20000 + RANDOM % 12000))
+        [[ " $ports_given " != *" $candidate "* ]] || continue
+        (exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null || break
     done
-    ports_given+=" $port"
-    printf -v "$1" %s "$port"
+    ports_given+=" $candidate"
+    printf -v "$1" %s "$candidate"
 }
 ports_given=
 
@@ -112,10 +112,10 @@ show() {
 }
 
 # expect PATTERN COMMAND...: shows it; it must succeed, and print what matches the extended regular
-# expression. Tries again for up to half a minute, silently: numbers need a cycle.
-expect() { judge 0 30 "$@"; }
+# expression. Tries again for up to a minute, silently: numbers need a cycle or two.
+expect() { judge 0 60 "$@"; }
 # refused PATTERN COMMAND...: it must fail, and say what matches.
-refused() { judge 1 5 "$@"; }
+refused() { judge 1 60 "$@"; }
 
 judge() {
     local wanted=$1 deadline=$((SECONDS + $2)) pattern=$3
