@@ -49,6 +49,8 @@ check_model() {
     title "Heapster's API on the plain port, from the real kubelet"
     expect "\"$node\"" curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/nodes"
     expect '"web-' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/namespaces/team-a/pods"
+    [ "$host_network" = true ] ||
+        expect '"value": *[1-9]' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/namespaces/team-a/pods/web-$node/metrics/network/tx"
     expect '"value": *[1-9]' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/nodes/$node/metrics/memory/working_set"
 }
 
@@ -114,7 +116,7 @@ check_changes() {
 # What Millrace itself found worth a warning; the API server's absence is.
 show_warnings() {
     title "Warnings in Millrace's log"
-    grep -E ' (WARN|ERROR) ' "$logs/millrace.log" | sed 's/^[^ ]* *//' | cut -c 1-200 || printf 'none\n'
+    grep -E ' (WARN|ERROR) ' "$logs/millrace.log" | sed 's/^[^ ]* *//; s/ wait=.*//' | cut -c 1-200 | sort | uniq -c || printf 'none\n'
 }
 
 # Past the aggregator, at Millrace's own port: it asks the API server who that is and what they may.

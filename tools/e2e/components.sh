@@ -10,7 +10,10 @@ kubernetes-client usr/bin/kubectl
 containerd usr/bin/containerd
 containerd usr/bin/containerd-shim-runc-v2
 containerd usr/bin/ctr
-runc usr/sbin/runc'
+runc usr/sbin/runc
+containernetworking-plugins usr/lib/cni/ptp
+containernetworking-plugins usr/lib/cni/host-local
+containernetworking-plugins usr/lib/cni/loopback'
 
 # apt with lists and sources of its own: this machine's may name no sources of source packages, or
 # another release's.
@@ -63,7 +66,7 @@ fetch_ready_made() {
     while read -r package path; do
         [ -x "$e2e_bin/${path##*/}" ] && continue
         say "Fetching ${path##*/} (Debian's package $package)"
-        unpack "$build_dir/$package" "$package" || { say "WARNING: $package could not be fetched"; continue; }
+        [ -d "$build_dir/$package" ] || unpack "$build_dir/$package" "$package" || { say "WARNING: $package could not be fetched"; continue; }
         cp "$build_dir/$package/$path" "$e2e_bin/"
     done <<<"$ready_made"
 }

@@ -10,21 +10,22 @@ for folder in /var/log /var/lib /run; do
     mount --bind "$node_dir/machine$folder" "$folder"
 done
 
+socket=/run/containerd/containerd.sock
 containerd --config "$node_dir/containerd.toml" >"$logs/containerd.log" 2>&1 &
 containerd=$!
 for _ in $(seq 300); do
-    ctr --address "$node_dir/run/c.sock" version >/dev/null 2>&1 && break
+    ctr --address $socket version >/dev/null 2>&1 && break
     kill -0 "$containerd" || { echo "containerd ended"; exit 1; }
     sleep 0.1
 done
 for image in "$node_dir"/images/*.tar; do
-    ctr --address "$node_dir/run/c.sock" --namespace k8s.io images import "$image"
+    ctr --address $socket --namespace k8s.io images import "$image"
 done
 touch "$node_dir/images-ready"
 
 kubelet --config="$node_dir/kubelet.yaml" --kubeconfig="$kubeconfig" --root-dir="$node_dir/kubelet" \
     --cert-dir="$node_dir/kubelet/pki" --container-runtime=remote \
-    --container-runtime-endpoint="unix://$node_dir/run/c.sock" --hostname-override="$node" >"$logs/kubelet.log" 2>&1 &
+    --container-runtime-endpoint="unix://$socket" --hostname-override="$node" >"$logs/kubelet.log" 2>&1 &
 kubelet=$!
 wait -n "$containerd" "$kubelet" || true
 echo "containerd or the kubelet ended"

@@ -3,8 +3,8 @@
 # ends, and no mount is left.
 # shellcheck shell=bash disable=SC2154,SC2034 # its variables are set there
 
-# The kernel settings that a kubelet writes.
-kernel_settings='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes'
+# The kernel settings that a kubelet and the pods' network write.
+kernel_settings='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/ipv4/ip_forward'
 
 cgroup_roots() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name kubepods; }
 
@@ -21,6 +21,11 @@ pod_image() {
     tar -C "$dir" -cf "$node_dir/images/$name.tar" manifest.json config.json layer.tar
 }
 
+# Whether pods can have a network of their own, and so network statistics: a pair of devices for each.
+pods_have_network() {
+    [ -x "$e2e_bin/ptp" ] && unshare --net ip link add e2e0 type veth peer name e2e1 2>"$logs/veth.log"
+}
+
 # static_pod NAMESPACE NAME CONTAINER MEBIBYTES PERCENT [CONTAINER MEBIBYTES PERCENT]...
 static_pod() {
     local namespace=$1 name=$2 file=$node_dir/pods/$2.yaml
@@ -30,7 +35,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: $name, namespace: $namespace, labels: {app: $name}}
 spec:
-  hostNetwork: true
+  hostNetwork: $host_network
   terminationGracePeriodSeconds: 1
   containers:
 YAML
@@ -47,21 +52,26 @@ YAML
 }
 
 write_node_files() {
-    mkdir -p "$node_dir"/{images,pods,cni,run,kubelet,kubelet-plugins}
+    mkdir -p "$node_dir"/{images,pods,cni,kubelet,kubelet-plugins}
     cc -static -O2 -o "$node_dir/pod" tools/e2e/pod.c
     pod_image pause "$node_dir/pod"
     pod_image pod "$node_dir/pod"
+    host_network=true
+    if pods_have_network; then host_network=false; else say "No network for pods here ($(head -n 1 "$logs/veth.log")): they use the machine's"; fi
     static_pod team-a web server 32 5 sidecar 8 1
     static_pod kube-system agent agent 16 2
-    # Any CNI configuration makes the node ready; pods in the host's network need none.
-    printf '{"cniVersion":"0.3.1","name":"none","plugins":[{"type":"loopback"}]}\n' >"$node_dir/cni/10-none.conflist"
+    cat >"$node_dir/cni/10-e2e.conflist" <<JSON
+{"cniVersion": "0.3.1", "name": "e2e", "plugins": [{"type": "ptp", "ipMasq": false,
+  "ipam": {"type": "host-local", "dataDir": "$node_dir/addresses", "ranges": [[{"subnet": "10.244.0.0/24"}]]}}]}
+JSON
     # restrict_oom_score_adj: some virtual machines lack the right to set it lower.
     cat >"$node_dir/containerd.toml" <<TOML
 version = 2
 root = "$node_dir/containerd"
-state = "$node_dir/run/containerd"
+state = "/run/containerd"
+# In the node's own /run. The kubelet's cAdvisor looks for it there.
 [grpc]
-address = "$node_dir/run/c.sock"
+address = "/run/containerd/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "e2e.local/pause:1"
 restrict_oom_score_adj = true
@@ -69,6 +79,7 @@ restrict_oom_score_adj = true
 snapshotter = "native"
 [plugins."io.containerd.grpc.v1.cri".cni]
 conf_dir = "$node_dir/cni"
+bin_dir = "$e2e_bin"
 TOML
     cat >"$node_dir/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
