@@ -65,7 +65,7 @@ make_certificates
 start_etcd
 start_apiserver
 make_accounts
-check_manifest
+check_manifests
 install_millrace
 has_node=
 if [ "${NODE:-yes}" = no ]; then
@@ -83,8 +83,6 @@ if [ -n "$has_node" ]; then
     check_kubelet
     check_model
 fi
-if [ -z "${PLAIN:-}" ]; then
-register_millrace
 check_aggregator
 if [ -n "$has_node" ]; then
     check_tables
@@ -93,7 +91,6 @@ fi
 check_rights
 check_secure_port
 [ -z "$has_node" ] || check_changes
-fi
 show_warnings
 
 printf '\n'

@@ -3,10 +3,10 @@
 
 metrics=/apis/metrics.k8s.io/v1beta1
 
-check_manifest() {
-    title "The manifest, validated by the API server"
+check_manifests() {
+    title "The manifests, validated by the API server"
     expect 'deployment.apps/millrace created \(server dry run\)' \
-        kubectl --kubeconfig="$work/admin.conf" apply --dry-run=server -f deploy/millrace.yaml
+        kubectl --kubeconfig="$work/admin.conf" apply --dry-run=server -f deploy/millrace.yaml -f deploy/metrics-api.yaml
 }
 
 check_node() {
@@ -54,13 +54,22 @@ check_model() {
     expect '"value": *[1-9]' curl -fsS "http://127.0.0.1:$plain_port/api/v1/model/nodes/$node/metrics/memory/working_set"
 }
 
-# What the aggregator passes on, with or without a node.
+# With the certificate that Millrace makes itself, as deploy/metrics-api.yaml has it; then with one of the
+# cluster's authority, which the API server verifies.
 check_aggregator() {
     local admin="--kubeconfig=$work/admin.conf"
-    title "Registered with the aggregator"
+    title "Registered with the aggregator, with a certificate of Millrace's own"
+    lead_to_millrace
     expect 'kube-system/millrace +True' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
-    expect '"kind":"APIResourceList"' kubectl "$admin" get --raw $metrics
-    expect '"kind":"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
+    expect '"kind": ?"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
+
+    title "The same with a certificate that the API server verifies"
+    change_api_service "{\"insecureSkipTLSVerify\": null, \"caBundle\": \"$(base64 -w0 "$pki/ca.crt")\"}"
+    expect 'kube-system/millrace +False' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
+    restart_millrace millrace
+    expect 'kube-system/millrace +True' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
+    expect '"kind": ?"APIResourceList"' kubectl "$admin" get --raw $metrics
+    expect '"kind": ?"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
     refused 'NotFound' kubectl "$admin" get --raw $metrics/nodes/nowhere
 }
 
@@ -116,7 +125,7 @@ check_changes() {
 # What Millrace itself found worth a warning; the API server's absence is.
 show_warnings() {
     title "Warnings in Millrace's log"
-    grep -E ' (WARN|ERROR) ' "$logs/millrace.log" | sed 's/^[^ ]* *//; s/ wait=.*//' | cut -c 1-200 | sort | uniq -c || printf 'none\n'
+    grep -hE ' (WARN|ERROR) ' "$logs"/millrace*.log | sed 's/^[^ ]* *//; s/ wait=.*//' | cut -c 1-200 | sort | uniq -c || printf 'none\n'
 }
 
 # Past the aggregator, at Millrace's own port: it asks the API server who that is and what they may.
