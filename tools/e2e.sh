@@ -36,7 +36,7 @@ if [ -z "$millrace_program" ]; then
     millrace_program=$CARGO_TARGET_DIR/release/millrace
 fi
 
-work=$(mktemp -d)
+work=$(mktemp -d -t millrace-e2e.XXXXXX)
 logs=$work/logs
 pki=$work/pki
 mkdir "$logs"

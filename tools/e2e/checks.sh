@@ -84,11 +84,19 @@ check_tables() {
     expect 'kind: PodMetrics$' kubectl "$admin" get pods.metrics.k8s.io -n team-a -l app=web -o yaml
 }
 
-# Every other version of kubectl on this machine.
+# Every other kubectl of this machine: that on the PATH, and those of one vendor's package that lie
+# beside it (`kubectl.1.30`). Some `kubectl` only chooses among those.
+other_kubectls() {
+    local beside
+    [ -n "$other_kubectl" ] || return 0
+    beside=$(compgen -G "$(dirname "$(readlink -f "$other_kubectl")")/kubectl.*" | sort -V) || true
+    printf '%s\n' "${beside:-$other_kubectl}"
+}
+
 check_other_kubectls() {
     local kubectl
     title "Other versions of kubectl"
-    for kubectl in $(compgen -c kubectl. | grep -E '^kubectl\.1\.[0-9]+$' | sort -uV) $other_kubectl; do
+    for kubectl in $(other_kubectls); do
         expect "$node +[0-9]+m" "$kubectl" --kubeconfig="$work/admin.conf" top nodes
         expect 'team-a +web-' "$kubectl" --kubeconfig="$work/admin.conf" top pods -A
     done

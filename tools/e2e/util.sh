@@ -102,13 +102,12 @@ title() { printf '\n# %s\n' "$1"; }
 
 # Shows the command as one would type it, and its output. The output is in $output, its status in $status.
 show() {
-    local shown=$* file
-    for file in "$work/admin" "$work/reader" "$work/team" "$work/nobody"; do
-        shown=${shown/--kubeconfig=$file.conf/--kubeconfig=${file##*/}.conf}
-    done
+    local shown=$*
     status=0
     output=$("$@" 2>&1) || status=$?
-    printf '$ %s\n%s\n' "${shown//$work\//}" "$output"
+    shown=${shown//$work\//}
+    [[ $1 != /* ]] || shown=${1##*/}${shown#"$1"}
+    printf '$ %s\n%s\n' "$shown" "$output"
 }
 
 # expect PATTERN COMMAND...: shows it; it must succeed, and print what matches the extended regular
