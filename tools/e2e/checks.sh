@@ -140,7 +140,7 @@ show_warnings() {
 check_secure_port() {
     local url=https://localhost:$secure_port
     title "Millrace's secure port itself"
-    answers 200 "GET /healthz" "$url/healthz" ''
+    answers 200 "GET /livez" "$url/livez" ''
     answers 401 "GET .../nodes" "$url$metrics/nodes" ''
     printf 'no token' >"$work/junk.token"
     answers 401 "GET .../nodes" "$url$metrics/nodes" "$work/junk.token"
