@@ -14,6 +14,8 @@ mod places;
 mod process;
 mod record;
 mod reload;
+mod reply;
+mod resource;
 mod tap;
 
 use std::net::SocketAddr;
@@ -44,6 +46,7 @@ use model::Modelled;
 use places::{Place, Places};
 use record::Recorded;
 use reload::Reloading;
+use resource::Resourced;
 use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
@@ -193,7 +196,8 @@ fn router(Shown { board, batches, reloads, failures, store, export }: Shown) -> 
             "/api/v1/rules/reload",
             post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
         )
-        .with_state(board)
+        .with_state(Arc::clone(&board))
+        .merge(resource::routes(Resourced { board, store: store.clone() }))
         .merge(heapsters(Modelled { store, export }))
 }
 

@@ -12,6 +12,7 @@
 
 pub mod guests;
 pub mod influxd;
+pub mod kubectl;
 pub mod ports;
 pub mod process;
 pub mod router;

@@ -8,6 +8,7 @@
 //! Addresses: the API server on 127.0.0.1, the kubelets from 127.1.0.1 upward, all on one port. Linux routes all of
 //! 127.0.0.0/8 to the machine itself; elsewhere the addresses must be added to the loopback interface first.
 
+mod aggregate;
 mod api;
 mod clock;
 mod config;
@@ -37,7 +38,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
@@ -47,6 +48,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+pub use self::{
+    aggregate::Backend,
+    config::{Config, Shape},
+    failure::{FailRule, Failure, KIT, NodeSet},
+    journal::{Counts, Entry, Target},
+    store::Resource,
+};
 use self::{
     api::Api,
     clock::Clock,
@@ -59,12 +67,6 @@ use self::{
     summary::Summaries,
     tls::{Authority, ServerTls},
     world::{World, hex},
-};
-pub use self::{
-    config::{Config, Shape},
-    failure::{FailRule, Failure, KIT, NodeSet},
-    journal::{Counts, Entry, Target},
-    store::Resource,
 };
 
 /// How often the object store is brought up to the wall clock.
@@ -211,6 +213,7 @@ impl Kubesim {
             store: Arc::clone(&store),
             tls: server_tls(cluster.world.config.listen.ip(), "localhost".to_owned()),
             failing_with: AtomicU16::new(0),
+            behind: RwLock::default(),
         });
         let open = |address, result: io::Result<Door>| result.map_err(|source| StartError::Listen { address, source });
         let api_door = open(cluster.world.config.listen, Door::open(api_listener, Arc::clone(&api)))?;
@@ -332,6 +335,11 @@ impl Kubesim {
     /// Answers everything asked of the API server with that status, or as usual again. Running watches go on.
     pub fn api_fails_with(&self, status: Option<u16>) {
         self.api.failing_with.store(status.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Registers a server of `metrics.k8s.io/v1beta1`, and of Heapster's service, behind the API server; or none.
+    pub fn aggregate(&self, backend: Option<Backend>) {
+        self.api.stand_behind(backend);
     }
 
     /// Forgets what was before now: watches from older resource versions get 410, and so do continue tokens.

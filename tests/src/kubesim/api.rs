@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use hyper::{Request, body::Incoming};
 use serde_json::{Value, json};
 
 use super::{
+    aggregate::Backend,
     door::{Mistreatment, Site},
     journal::{Target, count},
     kubelet::{Cluster, answer, json_body, plain},
@@ -31,6 +32,8 @@ pub(super) struct Api {
     pub(super) tls: Option<ServerTls>,
     /// Answers everything with that status while it is not 0.
     pub(super) failing_with: AtomicU16,
+    /// The server that the metrics API's requests are passed on to.
+    pub(super) behind: RwLock<Option<Backend>>,
 }
 
 /// What a request is for.
@@ -94,7 +97,7 @@ impl Refusal {
         refusal
     }
 
-    fn response(&self) -> Response<Body> {
+    pub(super) fn response(&self) -> Response<Body> {
         answer(self.status, "application/json", Body::from(self.body.to_string()))
     }
 }
@@ -113,7 +116,9 @@ impl Site for Api {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let response = self.route(&request).unwrap_or_else(|refusal| refusal.response());
+        let fails = self.failing_with.load(Ordering::Relaxed) > 0;
+        let passed_on = if fails { None } else { self.aggregated(&request).await };
+        let response = passed_on.unwrap_or_else(|| self.route(&request).unwrap_or_else(|refusal| refusal.response()));
         self.cluster.note(Target::Api, &request, response.status().as_u16());
         response
     }
@@ -136,7 +141,7 @@ impl Api {
             let message = "the simulated API server only answers GET";
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
         }
-        if let Some(document) = self.discovery(path) {
+        if let Some(document) = self.registered(path).or_else(|| self.discovery(path)) {
             return Ok(json_body(Body::from(document.to_string())));
         }
         let ask = ask(path, request.uri().query().unwrap_or_default())?;
