@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::batch::TypeRegistry;
 use crate::config::{Config, SinkConfig};
-use crate::http;
+use crate::http::{self, Port, PortError};
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
@@ -71,6 +72,12 @@ pub enum AppError {
     /// The address is taken, or not ours.
     #[error("can't listen on {0}: {1}; choose another address with `--listen`")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// The same of the secure port.
+    #[error("can't listen on {0}: {1}; choose another address as `listen` of `[http.secure]`")]
+    ListenSecure(std::net::SocketAddr, std::io::Error),
+    /// A port of ours can't be opened for another reason.
+    #[error("{0}")]
+    Port(PortError),
     /// The system refused something that every process gets.
     #[error("{0}")]
     System(String),
@@ -80,7 +87,7 @@ impl AppError {
     /// Whether a better configuration would mend it.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Rules(_) | Self::Connect(_) | Self::Scrape(_) | Self::Sink(..))
+        matches!(self, Self::Rules(_) | Self::Connect(_) | Self::Scrape(_) | Self::Sink(..) | Self::Port(_))
     }
 }
 
@@ -108,9 +115,8 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     }
     let connected = connect(&config.source.api).await?;
     let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
-    let listener =
-        http::listen(config.http.listen).await.map_err(|error| AppError::Listen(config.http.listen, error))?;
-    let address = listener.local_addr().unwrap_or(config.http.listen).to_string();
+    let ports = open_ports(&config, &connected.client).await?;
+    let address = ports.first().and_then(Port::address).unwrap_or(config.http.listen).to_string();
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 
     let (store, stored) = crate::store::start(&config.store)
@@ -140,7 +146,11 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     if !config.http.record {
         shown.failures.keep_no_batches();
     }
-    let server = tokio::spawn(http::serve(listener, shown));
+    let mut servers = JoinSet::new();
+    for port in ports {
+        port.counts().into_iter().for_each(|counts| board.show_auth(counts));
+        servers.spawn(http::serve(port, shown.clone()));
+    }
     info!(address, "status at /api/v1/status");
     let facts = FactOptions {
         host_id_annotation: config.source.host_id_annotation.clone(),
@@ -183,7 +193,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
         warn!(batches, points, busy, "batches dropped at shutdown: the rules did not come to them in time");
     }
     drain(&sinks, stopped + STOP).await;
-    server.abort();
+    servers.abort_all();
     ended
 }
 
@@ -213,6 +223,27 @@ pub(crate) fn rules(config: &Config, types: Arc<TypeRegistry>) -> Result<Rules, 
     let engine = RuleEngine::new().map_err(|error| AppError::System(error.to_string()))?;
     let chain = Chain::start(&engine, &set, types).map_err(AppError::Rules)?;
     Ok(Rules { chain, warnings: set.warnings, engine: Arc::new(engine), sources, executable })
+}
+
+/// Heapster's port first, then the secure one, if it is wanted.
+async fn open_ports(config: &Config, client: &kube::Client) -> Result<Vec<Port>, AppError> {
+    let refused = |error| match error {
+        PortError::Listen(address, error) => AppError::Listen(address, error),
+        other => AppError::Port(other),
+    };
+    let mut ports = vec![Port::open(&config.http).await.map_err(refused)?];
+    if let Some(secure) = &config.http.secure {
+        let port = Port::open_secure(secure, client.clone()).await;
+        let port = port.map_err(|error| match error {
+            PortError::Listen(address, error) => AppError::ListenSecure(address, error),
+            other => AppError::Port(other),
+        })?;
+        if let Some(address) = port.address() {
+            info!(%address, "secure port");
+        }
+        ports.push(port);
+    }
+    Ok(ports)
 }
 
 /// The one place where a kind of sink meets its type.

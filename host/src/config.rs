@@ -11,6 +11,7 @@ use toml::Table;
 pub mod fields;
 mod files;
 pub mod flags;
+mod http;
 pub mod outside;
 pub mod problems;
 mod rules;
@@ -22,6 +23,7 @@ pub mod uri;
 pub mod urls;
 pub mod values;
 
+pub use http::{ClientsConfig, HttpConfig, KeyFiles, SecureConfig};
 pub use outside::Outside;
 pub use problems::{Problems, Refused};
 pub use rules::RulesConfig;
@@ -34,6 +36,7 @@ pub use source::{
 use crate::store::StoreConfig;
 use fields::Fields;
 use flags::{Given, Meaning};
+use http::HttpFlags;
 
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/millrace/millrace.toml";
@@ -62,23 +65,6 @@ pub struct Config {
     pub store: StoreConfig,
     /// Our own HTTP port.
     pub http: HttpConfig,
-}
-
-/// `[http]`, checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// Address and port. Default `0.0.0.0:8082`.
-    pub listen: SocketAddr,
-    /// Whether whoever reaches the port may record batches. Default true.
-    pub record: bool,
-    /// Whether `/api/v1/metric-export` has anything in it. Default true.
-    pub export: bool,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8082), record: true, export: true }
-    }
 }
 
 impl Default for Config {
@@ -179,7 +165,6 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
         Table::new()
     });
     let fields = Fields::toml(table, "", outside, problems);
-    let http = fields.table("http");
     let store = fields.table("store");
     let default = Config::default();
     let config = Config {
@@ -193,23 +178,16 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
                 .bytes("max-memory", MIN_STORE..=u64::MAX)
                 .map_or(default.store.max_memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         },
-        http: HttpConfig {
-            listen: http
-                .string("listen")
-                .and_then(|text| listen(&http.path("listen"), &text, problems))
-                .unwrap_or(default.http.listen),
-            record: http.boolean("record").unwrap_or(default.http.record),
-            export: http.boolean("metric-export").unwrap_or(default.http.export),
-        },
+        http: http::from_toml(fields.table("http")),
     };
     store.finish();
-    http.finish();
     fields.finish();
     config
 }
 
 /// Lays Heapster's flags over the file: they replace its source and settings, and add to its sinks.
 fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems: &Problems) {
+    let mut http = HttpFlags::default();
     for (meaning, value) in flags::meaningful(given, problems) {
         match meaning {
             Meaning::Source => {
@@ -223,17 +201,17 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                 Some(_) => problems.bad("--metric-resolution", value, "use 5s to 24h (TOML allows 1s)"),
                 None => problems.bad("--metric-resolution", value, "write a duration such as 30s or 1m30s"),
             },
-            Meaning::Port => match value.parse::<u16>() {
-                Ok(port) if port > 0 => config.http.listen.set_port(port),
-                _ => problems.bad("--heapster-port", value, "use a number from 1 to 65535"),
-            },
+            Meaning::Port => {
+                let port = http::port("--heapster-port", value, problems);
+                port.into_iter().for_each(|port| config.http.listen.set_port(port));
+            }
             Meaning::Ip if value.is_empty() => {
                 config.http.listen.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             }
-            Meaning::Ip => match value.parse() {
-                Ok(ip) => config.http.listen.set_ip(ip),
-                Err(_) => problems.bad("--listen-ip", value, "write an IP address"),
-            },
+            Meaning::Ip => {
+                let ip = http::ip("--listen-ip", value, problems);
+                ip.into_iter().for_each(|ip| config.http.listen.set_ip(ip));
+            }
             Meaning::LabelSeparator => config.rules.set_label_separator(value),
             Meaning::IgnoreLabel => {
                 config.rules.add_ignored_label("--ignore-label", value, problems);
@@ -245,9 +223,11 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                     config.store.keep = Duration::ZERO;
                 }
             }
+            Meaning::Http(flag) => http.read(flag, value, problems),
             Meaning::Nothing(_) | Meaning::Unsupported(_) => {}
         }
     }
+    http.apply(&mut config.http, problems);
 }
 
 fn apply_options(config: &mut Config, inputs: &Inputs, problems: &Problems) {
@@ -309,15 +289,7 @@ impl Config {
         if !store.is_empty() {
             root.insert("store".to_owned(), store.into());
         }
-        let mut http = Table::new();
-        http.insert("listen".to_owned(), self.http.listen.to_string().into());
-        if !self.http.record {
-            http.insert("record".to_owned(), false.into());
-        }
-        if !self.http.export {
-            http.insert("metric-export".to_owned(), false.into());
-        }
-        root.insert("http".to_owned(), http.into());
+        root.insert("http".to_owned(), self.http.to_toml().into());
         root
     }
 }

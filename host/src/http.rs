@@ -4,36 +4,42 @@
 //! take, and in how long one connection may live, whatever is done on it. A newcomer is never kept
 //! waiting: when all places are taken it gets the one that is missed least.
 
+mod certificate;
 mod chain;
 mod failures;
+mod guard;
 mod metrics;
 mod model;
 mod ops;
 mod paths;
 mod places;
+mod port;
 mod process;
 mod record;
 mod reload;
 mod reply;
 mod resource;
 mod tap;
+mod tls;
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
+use crate::auth::Presented;
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
 use crate::rules::Failures;
@@ -41,9 +47,11 @@ use crate::status::Board;
 use crate::store::StoreReader;
 use crate::taps::Taps;
 use crate::throttle::Throttle;
+pub use certificate::CertificateError;
 use failures::Failing;
 use model::Modelled;
 use places::{Place, Places};
+pub use port::{Port, PortError};
 use record::Recorded;
 use reload::Reloading;
 use resource::Resourced;
@@ -73,14 +81,6 @@ const LIMITS: Limits = Limits {
     last_answer: Duration::from_secs(20),
 };
 
-/// Opens the port.
-///
-/// # Errors
-/// It is taken, or the address is not this machine's.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
 /// Where batches can be looked at.
 #[derive(Clone)]
 pub struct Batches {
@@ -108,11 +108,12 @@ pub struct Shown {
 }
 
 /// Answers until the task is aborted, which ends all connections.
-pub async fn serve(listener: TcpListener, shown: Shown) {
-    accept(listener, router(shown), LIMITS).await;
+pub async fn serve(port: Port, shown: Shown) {
+    let guarded = router(shown).layer(middleware::from_fn_with_state(port.guard.clone(), guard::check));
+    accept(&port.listener, port.tls.as_ref(), guarded, LIMITS).await;
 }
 
-async fn accept(listener: TcpListener, router: Router, limits: Limits) {
+async fn accept(listener: &TcpListener, tls: Option<&TlsAcceptor>, router: Router, limits: Limits) {
     let mut connections = JoinSet::new();
     let (mut places, mut evictions) = (Places::default(), Throttle::default());
     loop {
@@ -130,7 +131,7 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits) {
                     warn!(%peer, most, more, "all HTTP connections are taken; the busiest client's oldest is closed");
                 }
                 let place = Place::default();
-                let task = connections.spawn(converse(stream, router.clone(), limits, place.clone()));
+                let task = connections.spawn(greet(stream, tls.cloned(), router.clone(), limits, place.clone()));
                 places.take(peer.ip(), place, task);
             }
             Err(error) => {
@@ -141,8 +142,24 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits) {
     }
 }
 
+/// The handshake where there is one, then the conversation.
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, limits: Limits, place: Place) {
+    let Some(tls) = tls else { return converse(stream, None, router, limits, place).await };
+    // What goes wrong in it is the client's business, too: scanners knock at every port.
+    if let Ok(Ok(stream)) = timeout(limits.head, tls.accept(stream)).await {
+        let presented = tls::presented(&stream);
+        converse(stream, presented, router, limits, place).await;
+    }
+}
+
 /// One connection, to its end. What goes wrong on it is the client's business.
-async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Place) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    presented: Option<Presented>,
+    router: Router,
+    limits: Limits,
+    place: Place,
+) {
     let router = TowerToHyperService::new(router);
     let theirs = place.clone();
     let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -151,6 +168,9 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, place: Plac
             *request.uri_mut() = cleaned;
         }
         request.extensions_mut().insert(theirs.clone());
+        if let Some(presented) = &presented {
+            request.extensions_mut().insert(presented.clone());
+        }
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -218,6 +238,7 @@ fn heapsters(modelled: Modelled) -> Router {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::net::SocketAddr;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpSocket;
@@ -229,11 +250,11 @@ mod tests {
     const LARGE: usize = 64 << 20;
 
     async fn server(limits: Limits) -> (SocketAddr, JoinSet<()>) {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "ok")).route("/large", get(async || vec![0; LARGE]));
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, router, limits));
+        task.spawn(async move { accept(&listener, None, router, limits).await });
         (address, task)
     }
 
@@ -339,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_said_so_outlives_the_connection_s_time() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let slow = async |place: axum::Extension<Place>| {
             place.hold_until(std::time::Instant::now() + Duration::from_secs(60));
@@ -349,7 +370,8 @@ mod tests {
         let life = Duration::from_millis(50);
         let limits = Limits { life, last_answer: life, ..limits() };
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, Router::new().route("/", get(slow)), limits));
+        let router = Router::new().route("/", get(slow));
+        task.spawn(async move { accept(&listener, None, router, limits).await });
         let mut stream = TcpStream::connect(address).await.unwrap();
         assert!(timeout(Duration::from_secs(20), answered(&mut stream)).await.unwrap());
     }

@@ -21,6 +21,7 @@ pub mod store;
 pub mod taps;
 
 pub mod app;
+pub mod auth;
 mod glob;
 pub mod http;
 pub mod status;

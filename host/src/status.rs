@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::auth::AuthCounts;
 use crate::kube::{Inventory, InventoryStatus, KindStatus};
 use crate::reloads::{ReloadStatus, Reloads};
 use crate::rules::{RuleStats, RuleStatus, ShadowStatus};
@@ -219,6 +220,7 @@ pub struct Board {
     inventory: OnceLock<Arc<Inventory>>,
     reloads: OnceLock<Arc<Reloads>>,
     store: OnceLock<StoreReader>,
+    auth: OnceLock<Arc<AuthCounts>>,
 }
 
 impl Board {
@@ -234,6 +236,7 @@ impl Board {
             inventory: OnceLock::new(),
             reloads: OnceLock::new(),
             store: OnceLock::new(),
+            auth: OnceLock::new(),
         }
     }
 
@@ -256,6 +259,17 @@ impl Board {
     /// Shows this store from now on.
     pub fn show_store(&self, store: StoreReader) {
         let _ = self.store.set(store);
+    }
+
+    /// Counts who is let in from now on.
+    pub fn show_auth(&self, counts: Arc<AuthCounts>) {
+        let _ = self.auth.set(counts);
+    }
+
+    /// How requests to the secure port ended; `None`: there is none.
+    #[must_use]
+    pub fn auth(&self) -> Option<&AuthCounts> {
+        self.auth.get().map(|counts| &**counts)
     }
 
     /// What the store holds; `None`: there is none.

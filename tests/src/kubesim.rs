@@ -8,6 +8,7 @@
 //! Addresses: the API server on 127.0.0.1, the kubelets from 127.1.0.1 upward, all on one port. Linux routes all of
 //! 127.0.0.0/8 to the machine itself; elsewhere the addresses must be added to the loopback interface first.
 
+mod access;
 mod aggregate;
 mod api;
 mod clock;
@@ -48,14 +49,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-pub use self::{
-    aggregate::Backend,
-    config::{Config, Shape},
-    failure::{FailRule, Failure, KIT, NodeSet},
-    journal::{Counts, Entry, Target},
-    store::Resource,
-};
 use self::{
+    access::Access,
     api::Api,
     clock::Clock,
     door::Door,
@@ -67,6 +62,14 @@ use self::{
     summary::Summaries,
     tls::{Authority, ServerTls},
     world::{World, hex},
+};
+pub use self::{
+    access::Grant,
+    aggregate::Backend,
+    config::{Config, Shape},
+    failure::{FailRule, Failure, KIT, NodeSet},
+    journal::{Counts, Entry, Target},
+    store::Resource,
 };
 
 /// How often the object store is brought up to the wall clock.
@@ -200,6 +203,7 @@ impl Kubesim {
             clock,
             summaries: Summaries::new(&config),
             journal: Journal::default(),
+            access: Access::default(),
             authorization: token.as_ref().map(|token| format!("Bearer {token}")),
             world: World::new(config),
         });
@@ -373,6 +377,28 @@ impl Kubesim {
             let json = object.to_string().into();
             Item { key: last.key.clone(), node: last.node.clone(), phase: last.phase.clone(), json }
         })
+    }
+
+    /// A bearer token that TokenReviews know from now on. It is good for reviews, not for this API server.
+    pub fn know_token(&self, token: &str, user: &str, groups: &[&str]) {
+        self.cluster.access.know(token, user, groups);
+    }
+
+    /// A token that is nobody's from now on.
+    pub fn forget_token(&self, token: &str) {
+        self.cluster.access.forget(token);
+    }
+
+    /// What SubjectAccessReviews allow from now on, besides.
+    pub fn grant(&self, grant: Grant) {
+        self.cluster.access.grant(grant);
+    }
+
+    /// Publishes whom the cluster trusts to say who somebody is, in the ConfigMap where API servers do; PEM.
+    pub fn publish_authorities(&self, front_proxy: &str, allowed_names: &[&str], clients: &str) {
+        let map = access::published(front_proxy, allowed_names, clients);
+        // It has a name.
+        let _ = self.put(Resource::ConfigMaps, map);
     }
 
     /// The newest resource version.

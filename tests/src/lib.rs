@@ -7,6 +7,7 @@
 pub mod fixtures;
 pub mod heapster;
 pub mod kubesim;
+pub mod pki;
 pub mod recorded;
 
 /// The rules in `docs/RULES.md` compile and pass their tests as they stand there.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_tests::fixtures::kubectl::Kubectl;
 use millrace_tests::fixtures::process::Outcome;
 use millrace_tests::fixtures::router::{Router, Setup};
-use millrace_tests::kubesim::{Backend, Failure, Kubesim, NodeSet};
+use millrace_tests::kubesim::{Backend, Failure, Grant, Kubesim, NodeSet};
+use millrace_tests::pki::Authority;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -238,6 +239,61 @@ fn get(cluster: &Cluster, kubectl: &Kubectl) {
     if kubectl.version >= (1, 30) {
         let explained = cluster.kubectl(kubectl, "explain pods.containers --api-version=metrics.k8s.io/v1beta1");
         assert!(explained.stdout.contains("usage"), "{:?}: {explained:?}", kubectl.version);
+    }
+}
+
+/// As in a real cluster: tokens at the API server, the front proxy's certificate behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_list_is_told_so_by_kubectl() {
+    let kubectls = kubectls();
+    let (front_proxy, clients) = (Authority::new("front-proxy-ca").unwrap(), Authority::new("cluster-ca").unwrap());
+    let sim = Kubesim::builder().size(2, 2, 1).configure(|config| {
+        config.https = true;
+        config.resolution = std::time::Duration::from_secs(1);
+    });
+    let sim = sim.start().await.unwrap();
+    sim.publish_authorities(&front_proxy.pem(), &["front-proxy-client"], &clients.pem());
+    sim.know_token("annas-token", "anna", &["viewers"]);
+    sim.know_token("ottos-token", "otto", &[]);
+    sim.grant(Grant::of("viewers", "list", "nodes.metrics.k8s.io"));
+    let config = "resolution = '1s'\n[source.kubernetes]\napi-server = 'FOLDER/kubeconfig'\n[http.secure]\nlisten = '127.0.0.1:0'\n";
+    let setup = Setup::new(config).file("kubeconfig", sim.kubeconfig()).file("ca.crt", sim.ca_pem().unwrap());
+    let mut router = setup.start().await;
+    let port = router.logged(|line| line["message"] == "secure port").await;
+    router.logged(|line| line["message"] == "authorities of the cluster" && line["front_proxy"] == true).await;
+    let identity = front_proxy.client("front-proxy-client", "", 2090).unwrap();
+    let identity = format!("{}{}", identity.certificate, identity.key);
+    let client = reqwest::Client::builder().no_proxy().no_gzip().tls_danger_accept_invalid_certs(true);
+    let client = client.identity(reqwest::Identity::from_pem(identity.as_bytes()).unwrap()).build().unwrap();
+    sim.aggregate(Some(Backend::new(&format!("https://{}", port["address"].as_str().unwrap()), client)));
+    // A rate needs two samples.
+    router.cycles(4).await;
+
+    let ca = router.path("ca.crt");
+    for kubectl in &kubectls {
+        let home = tempfile::tempdir().unwrap();
+        let run = |token: &str, args: &str| {
+            let authority = format!("--certificate-authority={}", ca.display());
+            let token = format!("--token={token}");
+            let args: Vec<&str> = [&*authority, &*token].into_iter().chain(args.split(' ')).collect();
+            tokio::task::block_in_place(|| kubectl.run(&home, &sim.api_url(), &args))
+        };
+        let printed = run("annas-token", "top nodes");
+        assert!(printed.code() == Some(0) && printed.stdout.lines().count() == 3, "{:?}: {printed:?}", kubectl.version);
+        for (token, user, command, what) in
+            [("annas-token", "anna", "top pods -A", "pods"), ("ottos-token", "otto", "top nodes", "nodes")]
+        {
+            let refused = run(token, command);
+            let sentence = format!(
+                "{what}.metrics.k8s.io is forbidden: User \"{user}\" cannot list resource \"{what}\" in API group \"metrics.k8s.io\" at \
+                 the cluster scope"
+            );
+            assert!(
+                refused.code() == Some(1) && refused.stderr.contains(&sentence),
+                "{:?}: {refused:?}",
+                kubectl.version
+            );
+        }
     }
 }
 

@@ -45,6 +45,7 @@ fn named<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
     if let KubeletToken::File(path) = &source.kubelet.token {
         add("source.kubernetes.kubelet.token-file", path);
     }
+    config.http.files().into_iter().for_each(|(key, path)| add(key, path));
     for (at, sink) in config.sinks.iter().enumerate() {
         if let SinkConfig::Influxdb(influxdb) = sink
             && let Some(path) = &influxdb.certificate_authority

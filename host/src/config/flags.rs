@@ -41,17 +41,44 @@ pub enum Meaning {
     DisableExport,
     /// `--disable-metric-sink`.
     DisableMetricSink,
+    /// What is about our ports' TLS.
+    Http(HttpFlag),
     /// Accepted with a warning that gives this reason.
     Nothing(&'static str),
     /// Refused with this reason, but for a false or empty value.
     Unsupported(&'static str),
 }
 
+/// A flag about TLS, or about the aggregated API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpFlag {
+    /// `--tls-cert`.
+    Certificate,
+    /// `--tls-key`.
+    Key,
+    /// `--tls-client-ca`.
+    ClientAuthority,
+    /// `--allowed-users`.
+    AllowedUsers,
+    /// `--api-server`.
+    ApiServer,
+    /// `--secure-port`.
+    SecurePort,
+    /// `--bind-address`.
+    BindAddress,
+    /// `--tls-cert-file`.
+    SecureCertificate,
+    /// `--tls-private-key-file`.
+    SecureKey,
+}
+
 const LOGGING: Meaning = Meaning::Nothing("millrace logs to standard error; RUST_LOG sets how much");
 const CADVISOR: Meaning = Meaning::Nothing("kubelets collect on their own schedule");
 const OLD: Meaning = Meaning::Nothing("it was gone from Heapster too; --metric-resolution sets the cycle");
-const TLS: Meaning = Meaning::Unsupported("the HTTP port speaks plain HTTP; put a proxy with TLS in front of it");
-const API_SERVER: Meaning = Meaning::Unsupported("there is no aggregated API server");
+const REVIEWS: Meaning = Meaning::Nothing("the API server of --source is asked, and its answers are kept for 10 s");
+const AUTHORITIES: Meaning =
+    Meaning::Unsupported("whom the cluster trusts is read from the ConfigMap extension-apiserver-authentication");
+const DEBUGGING: Meaning = Meaning::Nothing("there are no such routes");
 
 const fn text(name: &'static str, meaning: Meaning) -> Flag {
     Flag { name, is_bool: false, repeats: false, meaning }
@@ -83,33 +110,33 @@ pub const FLAGS: &[Flag] = &[
     switch("disable-export", Meaning::DisableExport),
     switch("disable-metric-sink", Meaning::DisableMetricSink),
     text("historical-source", Meaning::Unsupported("there is no historical API; query the database itself")),
-    text("tls-cert", TLS),
-    text("tls-key", TLS),
-    text("tls-client-ca", TLS),
-    text("allowed-users", TLS),
-    switch("api-server", API_SERVER),
-    text("secure-port", API_SERVER),
-    text("bind-address", API_SERVER),
-    text("cert-dir", API_SERVER),
-    text("client-ca-file", API_SERVER),
-    text("tls-ca-file", API_SERVER),
-    text("tls-cert-file", API_SERVER),
-    text("tls-private-key-file", API_SERVER),
-    list("tls-sni-cert-key", API_SERVER),
-    text("authentication-kubeconfig", API_SERVER),
-    switch("authentication-skip-lookup", API_SERVER),
-    text("authentication-token-webhook-cache-ttl", API_SERVER),
-    text("authorization-kubeconfig", API_SERVER),
-    text("authorization-webhook-cache-authorized-ttl", API_SERVER),
-    text("authorization-webhook-cache-unauthorized-ttl", API_SERVER),
-    list("requestheader-allowed-names", API_SERVER),
-    text("requestheader-client-ca-file", API_SERVER),
-    list("requestheader-extra-headers-prefix", API_SERVER),
-    list("requestheader-group-headers", API_SERVER),
-    list("requestheader-username-headers", API_SERVER),
-    switch("profiling", API_SERVER),
-    switch("contention-profiling", API_SERVER),
-    switch("enable-swagger-ui", API_SERVER),
+    text("tls-cert", Meaning::Http(HttpFlag::Certificate)),
+    text("tls-key", Meaning::Http(HttpFlag::Key)),
+    text("tls-client-ca", Meaning::Http(HttpFlag::ClientAuthority)),
+    text("allowed-users", Meaning::Http(HttpFlag::AllowedUsers)),
+    switch("api-server", Meaning::Http(HttpFlag::ApiServer)),
+    text("secure-port", Meaning::Http(HttpFlag::SecurePort)),
+    text("bind-address", Meaning::Http(HttpFlag::BindAddress)),
+    text("tls-cert-file", Meaning::Http(HttpFlag::SecureCertificate)),
+    text("tls-private-key-file", Meaning::Http(HttpFlag::SecureKey)),
+    text("cert-dir", Meaning::Nothing("a certificate that is made at start is kept in memory alone")),
+    text("client-ca-file", AUTHORITIES),
+    text("requestheader-client-ca-file", AUTHORITIES),
+    list("requestheader-allowed-names", AUTHORITIES),
+    list("requestheader-extra-headers-prefix", AUTHORITIES),
+    list("requestheader-group-headers", AUTHORITIES),
+    list("requestheader-username-headers", AUTHORITIES),
+    text("tls-ca-file", Meaning::Unsupported("write the whole chain into the file of --tls-cert-file")),
+    list("tls-sni-cert-key", Meaning::Unsupported("one certificate with all names does")),
+    text("authentication-kubeconfig", REVIEWS),
+    switch("authentication-skip-lookup", AUTHORITIES),
+    text("authentication-token-webhook-cache-ttl", REVIEWS),
+    text("authorization-kubeconfig", REVIEWS),
+    text("authorization-webhook-cache-authorized-ttl", REVIEWS),
+    text("authorization-webhook-cache-unauthorized-ttl", REVIEWS),
+    switch("profiling", DEBUGGING),
+    switch("contention-profiling", DEBUGGING),
+    switch("enable-swagger-ui", DEBUGGING),
     text("v", LOGGING),
     text("vmodule", LOGGING),
     switch("logtostderr", LOGGING),
@@ -264,9 +291,9 @@ mod tests {
     #[test]
     fn nothing_is_ignored_in_silence() {
         for (args, errors, warnings) in [
-            (vec!["--tls-cert=/c"], 1, 0),
-            (vec!["--tls-cert="], 0, 0),
-            (vec!["--api-server"], 1, 0),
+            (vec!["--client-ca-file=/c"], 1, 0),
+            (vec!["--client-ca-file="], 0, 0),
+            (vec!["--api-server"], 0, 0),
             (vec!["--api-server=false"], 0, 0),
             (vec!["--api-server=maybe"], 1, 0),
             (vec!["-v=2", "--vmodule=a=1", "--max_procs=4"], 0, 3),

@@ -20,7 +20,7 @@ impl fmt::Display for Config {
             writeln!(f, "{:<12}{}", if index == 0 { "sinks" } else { "" }, sink(one))?;
         }
         writeln!(f, "store       {}", store(&self.store))?;
-        write!(f, "http        {}{}", self.http.listen, if self.http.record { "" } else { ", no recording" })
+        write!(f, "http        {}", self.http.line())
     }
 }
 

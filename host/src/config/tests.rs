@@ -95,8 +95,8 @@ fn flags_replace_the_source_and_add_sinks() {
 #[test]
 fn every_error_is_reported_at_once() {
     let text = "resolution = '0s'\nresolutoin = 1\n[http]\nlisten = '8082'\n[[sink]]\ntype = 'kafak'\n[[sink]]\ntype = 'influxdb'\npassword = 's3cret' \n[source.kubernetes.kubelet]\nport = 0";
-    let refused =
-        from_file(text, &["--metric-resolution=3s", "--sink=gcm", "--tls-cert=/c", "--store-label==x"]).unwrap_err();
+    let refused = from_file(text, &["--metric-resolution=3s", "--sink=gcm", "--client-ca-file=/c", "--store-label==x"])
+        .unwrap_err();
     let starts = [
         "`resolution` is `0s`; use at least 1s",
         "`source.kubernetes.kubelet.port` is `0`; use",
@@ -105,7 +105,7 @@ fn every_error_is_reported_at_once() {
         "`sink[1].password` needs `sink[1].username`",
         "`http.listen` is `8082`; write an address",
         "`resolutoin` is not a known key; did you mean `resolution`? known: http, resolution, rules, sink, source",
-        "`--tls-cert` is not supported",
+        "`--client-ca-file` is not supported",
         "`--metric-resolution` is `3s`; use 5s to 24h (TOML allows 1s)",
         "`--sink` is `gcm`; millrace has influxdb, log",
         "`--store-label` is `=x`; write NAME or NEW=NAME",
@@ -227,4 +227,70 @@ fn the_store_and_the_export_are_bounded_and_switched_off_by_keys_or_flags() {
     }
     assert!(from_file("[store]\nkeep = '2d'", &[]).is_err());
     assert!(from_file("[store]\nmax-memory = '1kB'", &[]).is_err());
+}
+
+#[test]
+fn who_may_ask_is_read_from_the_file() {
+    let text = "[http]\nopen = 'health'\ncertificate = '/kc'\nkey = '/kc'\nclient-authority = '/kc'\n\
+                allowed-users = ['anna']\n[http.secure]\nlisten = '[::]:4443'\nnames = ['a.b', '10.0.0.1']\n\
+                [[sink]]\ntype = 'log'";
+    let config = from_file(text, &[]).unwrap().config;
+    let files = || Some(KeyFiles { certificate: "/kc".into(), key: "/kc".into() });
+    assert!(config.http.health_only);
+    assert_eq!(config.http.tls, files());
+    let clients = ClientsConfig { authority: "/kc".into(), allowed_users: vec!["anna".to_owned()] };
+    assert_eq!(config.http.clients, Some(clients));
+    let secure = config.http.secure.clone().unwrap();
+    assert_eq!((secure.listen.to_string(), secure.tls.clone()), ("[::]:4443".to_owned(), None));
+    assert_eq!(secure.names, ["a.b", "10.0.0.1"]);
+    let again = from_file(&config.to_toml().to_string(), &[]).unwrap().config;
+    assert_eq!(again.http, config.http);
+    assert!(config.to_string().ends_with(
+        "http        0.0.0.0:8082, TLS, client certificates of anna, health checks only\n\
+         secure      [::]:4443, the API server says who may ask, certificate made at start"
+    ));
+}
+
+#[test]
+fn what_does_not_go_together_on_a_port_is_told() {
+    let text = "[http]\ncertificate = '/kc'\nallowed-users = ['anna']\n[http.secure]\nnames = ['a b']\nkey = '/kc'";
+    let errors = from_file(text, &[]).unwrap_err().errors;
+    let want = [
+        "`http.certificate` needs `key` beside it",
+        "`http.allowed-users` needs `client-authority` beside it",
+        "`http.secure.listen` is missing",
+        "`http.secure.key` needs `certificate` beside it",
+        "`http.secure.names` is `a b`",
+    ];
+    for want in want {
+        assert!(errors.iter().any(|error| error.starts_with(want)), "{want}: {errors:?}");
+    }
+    assert_eq!(errors.len(), want.len(), "{errors:?}");
+    let errors = from_file("[http]\nclient-authority = '/kc'", &[]).unwrap_err().errors;
+    assert!(errors[0].starts_with("`http.client-authority` needs TLS"), "{errors:?}");
+}
+
+#[test]
+fn heapsters_flags_about_tls_are_about_each_other() {
+    let http = |args: &[&str]| from_file("[[sink]]\ntype = 'log'", args).map(|loaded| loaded.config.http);
+    let files = || Some(KeyFiles { certificate: "/kc".into(), key: "/kc".into() });
+    let config =
+        http(&["--tls-key=/kc", "--tls-cert=/kc", "--allowed-users=anna, bert", "--tls-client-ca=/kc"]).unwrap();
+    assert_eq!(config.tls, files());
+    assert_eq!(config.clients.unwrap().allowed_users, ["anna", "bert"]);
+    let all = ["--api-server", "--secure-port=8443", "--bind-address=10.0.0.1", "--tls-cert-file=/kc"];
+    let config = http(&[&all[..], &["--tls-private-key-file=/kc"]].concat()).unwrap();
+    let secure = config.secure.unwrap();
+    assert_eq!((secure.listen.to_string(), secure.tls), ("10.0.0.1:8443".to_owned(), files()));
+    assert_eq!(http(&["--api-server"]).unwrap().secure.unwrap().listen.to_string(), "0.0.0.0:443");
+    assert_eq!(http(&["--api-server=false", "--tls-cert="]).unwrap(), HttpConfig::default());
+    for (args, want) in [
+        (&["--tls-cert=/kc"][..], "`--tls-cert` needs `--tls-key` beside it"),
+        (&["--tls-client-ca=/kc"], "`--tls-client-ca` needs TLS"),
+        (&["--allowed-users=anna"], "`--allowed-users` needs `--tls-client-ca`"),
+        (&["--api-server", "--secure-port=0"], "`--secure-port` is `0`"),
+    ] {
+        let errors = http(args).unwrap_err().errors;
+        assert!(errors.len() == 1 && errors[0].starts_with(want), "{errors:?}");
+    }
 }

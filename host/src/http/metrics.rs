@@ -67,6 +67,7 @@ impl Collector for Published {
         shadows(&mut to, &snapshot.shadows)?;
         reloads(&mut to, board)?;
         store(&mut to, board)?;
+        auth(&mut to, board)?;
         sinks(&mut to, &board.ledgers())
     }
 }
@@ -249,6 +250,12 @@ fn reloads(to: &mut Families<'_>, board: &Board) -> fmt::Result {
     let ended = [("took-over", reloads.took_over), ("refused", reloads.refused)];
     let ended = ended.map(|(outcome, count)| ([("outcome", outcome)], count));
     to.counters("millrace_rule_reloads", "Changed sets of rules, by what became of them.", None, ended)
+}
+
+fn auth(to: &mut Families<'_>, board: &Board) -> fmt::Result {
+    let Some(auth) = board.auth() else { return Ok(()) };
+    let counts = auth.all().map(|(result, count)| ([("result", result)], count));
+    to.counters("millrace_http_authorizations", "Requests to the secure port, by what the check said.", None, counts)
 }
 
 fn store(to: &mut Families<'_>, board: &Board) -> fmt::Result {

@@ -4,9 +4,10 @@
 //! The caller is known by its token, as everywhere here; what it says of itself in `X-Remote-` headers is thrown away, and
 //! the API server says who it is. Bodies of requests are not passed on: the metrics API takes none.
 
+use std::sync::PoisonError;
+
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use hyper::{Request, body::Incoming};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
 use super::{
@@ -23,6 +24,8 @@ const SERVICES: [&str; 2] = [
     "/api/v1/namespaces/kube-system/services/heapster/proxy",
 ];
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
+const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 /// Headers of one connection, which no proxy passes on, and the caller's credentials.
 const OWN: [HeaderName; 8] = [
     header::CONNECTION,
@@ -76,79 +79,91 @@ impl Backend {
 }
 
 /// Who asks, as the API server tells the servers behind it.
-struct Caller {
-    name: &'static str,
-    groups: &'static [&'static str],
+#[derive(Debug)]
+pub(super) struct Caller {
+    name: String,
+    groups: Vec<String>,
+}
+
+impl Caller {
+    fn new(name: &str, groups: &[&str]) -> Self {
+        Self { name: name.to_owned(), groups: groups.iter().map(|&group| group.to_owned()).collect() }
+    }
 }
 
 impl Api {
     fn backend(&self) -> Option<Backend> {
-        self.behind.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.behind.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who asks; `None`: that is not known. Whoever brings the cluster's own token may do everything; where the cluster has
+    /// none, those without one are nobody in particular.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        if self.cluster.knows(headers) {
+            return Some(match self.cluster.authorization {
+                Some(_) => Caller::new("kubernetes-admin", &["system:masters", "system:authenticated"]),
+                None => Caller::new("system:anonymous", &["system:unauthenticated"]),
+            });
+        }
+        let token = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+        let (name, mut groups) = self.cluster.access.user(token)?;
+        groups.push("system:authenticated".to_owned());
+        Some(Caller { name, groups })
     }
 
     /// The answer to what is not the API server's own; `None`: it is.
-    pub(super) async fn aggregated(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+    pub(super) async fn aggregated(&self, request: &Parts) -> Option<Result<Response<Body>, Refusal>> {
         let backend = self.backend()?;
-        let uri = request.uri();
-        let path = uri.path();
-        let whole = uri.path_and_query().map_or(path, |whole| whole.as_str());
+        let path = request.uri.path();
+        let whole = request.uri.path_and_query().map_or(path, |whole| whole.as_str());
         let version = format!("/apis/{GROUP}/{VERSION}");
         let schemas = format!("/openapi/v3{version}");
         let service =
             SERVICES.iter().find_map(|prefix| whole.strip_prefix(prefix)).filter(|rest| rest.starts_with('/'));
-        let is_discovery = matches!(path, "/api" | "/apis") && asks_aggregated(request.headers());
+        let is_discovery = matches!(path, "/api" | "/apis") && asks_aggregated(&request.headers);
         let is_theirs = path == version || path.starts_with(&format!("{version}/")) || path == schemas;
         if service.is_none() && !is_discovery && !is_theirs {
             return None;
         }
-        if !self.cluster.knows(request.headers()) {
-            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
-            return Some(refusal.response());
+        if let Err(refusal) = self.fails() {
+            return Some(Err(refusal));
         }
-        let answered = match (service, is_discovery) {
-            (Some(rest), _) => {
-                // A service's proxy knows nothing of users.
-                self.pass(&backend, request, rest, &Caller { name: "", groups: &[] }).await
-            }
-            (None, true) => self.discovered(&backend, path).await,
-            (None, false) => self.pass(&backend, request, whole, &self.caller()).await,
+        let Some(caller) = self.caller(&request.headers) else {
+            return Some(Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")));
         };
-        Some(answered.unwrap_or_else(|refusal| refusal.response()))
-    }
-
-    /// Whoever brings the cluster's one token may do everything; without one nobody is known.
-    fn caller(&self) -> Caller {
-        match self.cluster.authorization {
-            Some(_) => Caller { name: "kubernetes-admin", groups: &["system:masters", "system:authenticated"] },
-            None => Caller { name: "system:anonymous", groups: &["system:unauthenticated"] },
-        }
+        Some(match (service, is_discovery) {
+            // A service's proxy tells nobody who asks.
+            (Some(rest), _) => self.pass(&backend, request, rest, None).await,
+            (None, true) => self.discovered(&backend, path).await,
+            (None, false) => self.pass(&backend, request, whole, Some(caller)).await,
+        })
     }
 
     async fn pass(
         &self,
         backend: &Backend,
-        request: &Request<Incoming>,
+        request: &Parts,
         path: &str,
-        caller: &Caller,
+        caller: Option<Caller>,
     ) -> Result<Response<Body>, Refusal> {
         let mut headers = HeaderMap::new();
         let passed = |name: &HeaderName| !OWN.contains(name) && !name.as_str().starts_with("x-remote-");
-        for (name, value) in request.headers().iter().filter(|(name, _)| passed(name)) {
+        for (name, value) in request.headers.iter().filter(|(name, _)| passed(name)) {
             headers.append(name, value.clone());
         }
-        let mut set = |name: &'static str, value: &str| {
-            if let Ok(value) = value.parse() {
+        let mut set = |name: &str, value: &str| {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value.parse()) {
                 headers.append(name, value);
             }
         };
-        if !caller.name.is_empty() {
-            set("x-remote-user", caller.name);
-            caller.groups.iter().for_each(|group| set("x-remote-group", group));
-        }
+        caller.iter().for_each(|caller| {
+            set(REMOTE_USER.as_str(), &caller.name);
+            caller.groups.iter().for_each(|group| set(REMOTE_GROUP.as_str(), group));
+        });
         set("x-forwarded-for", "127.0.0.1");
         set("x-forwarded-proto", if self.tls.is_some() { "https" } else { "http" });
-        set("x-forwarded-uri", request.uri().path());
-        let (status, theirs, body) = backend.ask(request.method().clone(), path, headers).await?;
+        set("x-forwarded-uri", request.uri.path());
+        let (status, theirs, body) = backend.ask(request.method.clone(), path, headers).await?;
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         for (name, value) in theirs.iter().filter(|(name, _)| !OWN.contains(name)) {
@@ -163,8 +178,14 @@ impl Api {
         let items = if path == "/api" {
             json!([{"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": own_resources(), "freshness": "Current"}]}])
         } else {
-            let accept = HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(AGGREGATED))]);
-            let (.., body) = backend.ask(http::Method::GET, "/apis", accept).await?;
+            // The API server asks for itself here.
+            let headers = [
+                (header::ACCEPT, AGGREGATED),
+                (REMOTE_USER, "system:kube-aggregator"),
+                (REMOTE_GROUP, "system:masters"),
+            ];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let (.., body) = backend.ask(http::Method::GET, "/apis", HeaderMap::from_iter(headers)).await?;
             let mut theirs: Value = serde_json::from_slice(&body).unwrap_or_default();
             let mut groups = theirs["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
             groups.retain(|group| group["metadata"]["name"] == GROUP);
@@ -178,7 +199,7 @@ impl Api {
         let version = "apidiscovery.k8s.io/v2";
         let all = json!({"kind": "APIGroupDiscoveryList", "apiVersion": version, "metadata": {}, "items": items});
         let mut response = json_body(Body::from(all.to_string()));
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
         Ok(response)
     }
 
@@ -204,7 +225,7 @@ impl Api {
     }
 
     pub(super) fn stand_behind(&self, backend: Option<Backend>) {
-        *self.behind.write().unwrap_or_else(std::sync::PoisonError::into_inner) = backend;
+        *self.behind.write().unwrap_or_else(PoisonError::into_inner) = backend;
     }
 }
 

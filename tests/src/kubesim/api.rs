@@ -9,11 +9,12 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
 use hyper::{Request, body::Incoming};
 use serde_json::{Value, json};
 
 use super::{
+    access::{self, Review},
     aggregate::Backend,
     door::{Mistreatment, Site},
     journal::{Target, count},
@@ -97,7 +98,7 @@ impl Refusal {
         refusal
     }
 
-    pub(super) fn response(&self) -> Response<Body> {
+    fn response(&self) -> Response<Body> {
         answer(self.status, "application/json", Body::from(self.body.to_string()))
     }
 }
@@ -116,35 +117,56 @@ impl Site for Api {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let fails = self.failing_with.load(Ordering::Relaxed) > 0;
-        let passed_on = if fails { None } else { self.aggregated(&request).await };
-        let response = passed_on.unwrap_or_else(|| self.route(&request).unwrap_or_else(|refusal| refusal.response()));
-        self.cluster.note(Target::Api, &request, response.status().as_u16());
+        let (parts, body) = request.into_parts();
+        let response = match access::review_of(&parts) {
+            Some(review) => self.review(&parts.headers, review, body).await,
+            None => match self.aggregated(&parts).await {
+                Some(response) => response,
+                None => self.route(&parts),
+            },
+        };
+        let response = response.unwrap_or_else(|refusal| refusal.response());
+        self.cluster.note(Target::Api, &parts.uri, &parts.headers, response.status().as_u16());
         response
     }
 }
 
 impl Api {
-    fn route(&self, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    pub(super) fn fails(&self) -> Result<(), Refusal> {
         let failing = self.failing_with.load(Ordering::Relaxed);
-        if let Some(status) = StatusCode::from_u16(failing).ok().filter(|_| failing > 0) {
-            return Err(Refusal::new(status, "InternalError", "the simulated API server fails as told"));
+        match StatusCode::from_u16(failing) {
+            Ok(status) => Err(Refusal::new(status, "InternalError", "the simulated API server fails as told")),
+            Err(_) => Ok(()),
         }
-        let path = request.uri().path().trim_end_matches('/');
+    }
+
+    /// Who somebody is, or what they may.
+    async fn review(&self, headers: &HeaderMap, review: Review, body: Incoming) -> Result<Response<Body>, Refusal> {
+        self.fails()?;
+        if !self.cluster.knows(headers) {
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
+        }
+        let answer = access::answer(&self.cluster.access, review, body).await?;
+        Ok(super::kubelet::answer(StatusCode::CREATED, "application/json", Body::from(answer.to_string())))
+    }
+
+    fn route(&self, request: &Parts) -> Result<Response<Body>, Refusal> {
+        self.fails()?;
+        let path = request.uri.path().trim_end_matches('/');
         if let "/healthz" | "/livez" | "/readyz" = path {
             return Ok(plain(StatusCode::OK, "ok"));
         }
-        if !self.cluster.knows(request.headers()) {
+        if self.caller(&request.headers).is_none() {
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
         }
-        if request.method() != Method::GET {
+        if request.method != Method::GET {
             let message = "the simulated API server only answers GET";
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
         }
         if let Some(document) = self.registered(path).or_else(|| self.discovery(path)) {
             return Ok(json_body(Body::from(document.to_string())));
         }
-        let ask = ask(path, request.uri().query().unwrap_or_default())?;
+        let ask = ask(path, request.uri.query().unwrap_or_default())?;
         if ask.flag("watch") {
             count(&self.cluster.journal.watches, 1);
             return watch::answer(self, ask);
@@ -181,7 +203,7 @@ impl Api {
                     .iter()
                     .map(|resource| {
                         json!({"name": resource.plural(), "kind": resource.kind(), "singularName": "",
-                            "namespaced": *resource == Resource::Pods, "verbs": ["get", "list", "watch"]})
+                            "namespaced": resource.is_namespaced(), "verbs": ["get", "list", "watch"]})
                     })
                     .collect();
                 Some(json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}))
@@ -199,13 +221,17 @@ pub(super) fn typed(resource: Resource, item: &Item, out: &mut Vec<u8>) {
     out.extend_from_slice(item.json.get(1..).unwrap_or_default());
 }
 
+fn namespaced(plural: &str) -> Option<Resource> {
+    Resource::named(plural).filter(|resource| resource.is_namespaced())
+}
+
 fn ask(path: &str, query: &str) -> Result<Ask, Refusal> {
     let parts: Vec<_> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
     let (resource, namespace, name) = match parts[..] {
-        ["namespaces", namespace, "pods"] => (Some(Resource::Pods), Some(namespace), None),
-        ["namespaces", namespace, "pods", name] => (Some(Resource::Pods), Some(namespace), Some(name)),
+        ["namespaces", namespace, plural] => (namespaced(plural), Some(namespace), None),
+        ["namespaces", namespace, plural, name] => (namespaced(plural), Some(namespace), Some(name)),
         [plural] => (Resource::named(plural), None, None),
-        [plural, name] => (Resource::named(plural).filter(|resource| *resource != Resource::Pods), None, Some(name)),
+        [plural, name] => (Resource::named(plural).filter(|resource| !resource.is_namespaced()), None, Some(name)),
         _ => (None, None, None),
     };
     let missing =

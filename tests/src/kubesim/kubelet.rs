@@ -13,10 +13,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::stream;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use hyper::{Request, body::Incoming};
 
 use super::{
+    access::Access,
     clock::Clock,
     config::Shape,
     door::{Mistreatment, Site},
@@ -42,6 +43,7 @@ pub(super) struct Cluster {
     pub(super) clock: Clock,
     pub(super) summaries: Summaries,
     pub(super) journal: Journal,
+    pub(super) access: Access,
     /// `Bearer …`, as it must be in the header.
     pub(super) authorization: Option<String>,
     /// When the cluster came up, in its own time.
@@ -55,11 +57,11 @@ impl Cluster {
         self.authorization.as_deref().is_none_or(|wanted| given == Some(wanted.as_bytes()))
     }
 
-    pub(super) fn note(&self, target: Target, request: &Request<Incoming>, status: u16) {
-        let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    pub(super) fn note(&self, target: Target, uri: &Uri, headers: &HeaderMap, status: u16) {
+        let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         self.journal.note(Entry {
             target,
-            path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+            path: uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             status,
             user_agent: user_agent.unwrap_or_default().to_owned(),
         });
@@ -122,7 +124,7 @@ impl Site for Kubelet {
         let failure = self.failure();
         // Connections from before a black hole opened fall silent like the new ones.
         if let Some(Failure::Never | Failure::Blackhole) = failure {
-            self.cluster.note(Target::Kubelet(self.node), &request, 0);
+            self.cluster.note(Target::Kubelet(self.node), request.uri(), request.headers(), 0);
             std::future::pending::<()>().await;
         }
         if let Some(Failure::Slow(time)) = failure {
@@ -171,7 +173,7 @@ impl Kubelet {
     }
 
     fn said(&self, request: &Request<Incoming>, response: Response<Body>) -> Response<Body> {
-        self.cluster.note(Target::Kubelet(self.node), request, response.status().as_u16());
+        self.cluster.note(Target::Kubelet(self.node), request.uri(), request.headers(), response.status().as_u16());
         response
     }
 

@@ -26,16 +26,19 @@ pub enum Resource {
     Pods,
     /// `/api/v1/namespaces`
     Namespaces,
+    /// `/api/v1/configmaps`
+    ConfigMaps,
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 3] = [Self::Nodes, Self::Pods, Self::Namespaces];
+    pub(super) const ALL: [Self; 4] = [Self::Nodes, Self::Pods, Self::Namespaces, Self::ConfigMaps];
 
     pub(super) fn plural(self) -> &'static str {
         match self {
             Self::Nodes => "nodes",
             Self::Pods => "pods",
             Self::Namespaces => "namespaces",
+            Self::ConfigMaps => "configmaps",
         }
     }
 
@@ -44,7 +47,12 @@ impl Resource {
             Self::Nodes => "Node",
             Self::Pods => "Pod",
             Self::Namespaces => "Namespace",
+            Self::ConfigMaps => "ConfigMap",
         }
+    }
+
+    pub(super) fn is_namespaced(self) -> bool {
+        matches!(self, Self::Pods | Self::ConfigMaps)
     }
 
     pub(super) fn named(plural: &str) -> Option<Self> {
@@ -158,7 +166,7 @@ struct Shelf {
 #[derive(Debug)]
 struct Inner {
     version: u64,
-    shelves: [Shelf; 3],
+    shelves: [Shelf; 4],
 }
 
 /// See the module.

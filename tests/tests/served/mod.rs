@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::batch::{Batch, Cycle, TypeRegistry, strip_private};
+use millrace::config::HttpConfig;
 use millrace::config::source::ApiServer;
-use millrace::http::{self, Shown};
+use millrace::http::{self, Port, Shown};
 use millrace::kube::{FactOptions, Inventory, connect};
 use millrace::reloads::Reloads;
 use millrace::rules::{Chain, Manifest, RuleEngine, RuleFile, RuleSet};
@@ -64,8 +65,9 @@ impl Served {
             Chain::start(&engine, &RuleSet { files: vec![file], warnings: vec![] }, Arc::clone(&types)).unwrap();
 
         let (feeder, reader) = store::start(&StoreConfig::default()).unwrap().unwrap();
-        let listener = http::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let anywhere = HttpConfig { listen: ([127, 0, 0, 1], 0).into(), ..HttpConfig::default() };
+        let port = Port::open(&anywhere).await.unwrap();
+        let url = format!("http://{}", port.address().unwrap());
         let board = Arc::new(Board::new(Duration::from_secs(10), Vec::new()));
         board.watch(Arc::clone(&inventory));
         let shown = Shown {
@@ -77,7 +79,7 @@ impl Served {
             export: true,
         };
         let mut server = JoinSet::new();
-        server.spawn(http::serve(listener, shown));
+        server.spawn(http::serve(port, shown));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let cycles = 0;
         Self { url, client, inventory, chain, types, feeder, reader, cycles, _server: server, _cluster: cluster }
