@@ -7,6 +7,9 @@ mod valid;
 
 use std::collections::BTreeSet;
 
+/// Requirements of one selector: a longer one would only keep a core busy.
+const MOST: usize = 1000;
+
 /// A label selector; the default selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelSelector(Vec<Requirement>);
@@ -149,6 +152,9 @@ impl<'t> Parser<'t> {
                 (Kind::Word | Kind::Not, _) => {}
                 (Kind::End, _) => break,
                 (_, text) => return Err(format!("found '{text}', expected: !, identifier, or 'end of string'")),
+            }
+            if all.len() == MOST {
+                return Err(format!("more than {MOST} requirements; select less at a time"));
             }
             all.push(self.requirement().map_err(|error| format!("unable to parse requirement: {error}"))?);
             match self.take() {
@@ -300,6 +306,13 @@ mod tests {
         ] {
             assert_eq!(selects(text), want, "{text}");
         }
+    }
+
+    #[test]
+    fn a_selector_has_a_bound() {
+        let long = vec!["!a"; MOST].join(",");
+        assert!(selects(&long));
+        assert!(LabelSelector::parse(&format!("{long},b")).unwrap_err().contains("more than 1000"));
     }
 
     #[test]
