@@ -57,4 +57,21 @@ if [ "${1:-all}" = all ] && ! { command -v clang && command -v wasm-ld; } >/dev/
         say "WARNING: there is no clang with wasm-ld, and this user can't install it; the tests of rules in C will be skipped"
     fi
 fi
+# Debian's kubectl, unpacked where it conflicts with no other package's; apt needs no root for that.
+kubectl=$cache/kubectl
+if [ "${1:-all}" = all ] && [ ! -x "$kubectl/usr/bin/kubectl" ]; then
+    if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+        say "Fetching kubernetes-client by apt into $kubectl (37 MB on disk); the tests run its kubectl"
+        rm -rf "$kubectl.new" && mkdir -p "$kubectl.new"
+        if (cd "$kubectl.new" && apt-get download -qq kubernetes-client 2>/dev/null && dpkg-deb -x kubernetes-client_*.deb .); then
+            rm -rf "$kubectl.new"/*.deb "$kubectl"
+            mv "$kubectl.new" "$kubectl"
+        else
+            rm -rf "$kubectl.new"
+            say "WARNING: kubernetes-client could not be fetched; the tests with kubectl run those on the PATH, or are skipped"
+        fi
+    else
+        say "WARNING: there is no apt; the tests with kubectl run those on the PATH, or are skipped"
+    fi
+fi
 say "Everything that is needed is installed"

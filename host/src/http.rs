@@ -17,6 +17,8 @@ mod port;
 mod process;
 mod record;
 mod reload;
+mod reply;
+mod resource;
 mod tap;
 mod tls;
 
@@ -52,6 +54,7 @@ use places::{Place, Places};
 pub use port::{Port, PortError};
 use record::Recorded;
 use reload::Reloading;
+use resource::Resourced;
 use tap::Tapped;
 
 /// How long nothing is accepted after the system refused a connection, for want of files mostly.
@@ -213,7 +216,8 @@ fn router(Shown { board, batches, reloads, failures, store, export }: Shown) -> 
             "/api/v1/rules/reload",
             post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
         )
-        .with_state(board)
+        .with_state(Arc::clone(&board))
+        .merge(resource::routes(Resourced { board, store: store.clone() }))
         .merge(heapsters(Modelled { store, export }))
 }
 

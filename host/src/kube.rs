@@ -15,7 +15,7 @@ mod timestamp;
 mod watch;
 
 pub use connect::{ClusterCredentials, ConnectError, Connected, Pem, TokenSource, connect};
-pub use facts::{ContainerFacts, FactOptions, NodeFacts, PodFacts, Resources};
+pub use facts::{ContainerFacts, FactOptions, NodeFacts, Pairs, PodFacts, Resources};
 pub use inventory::Inventory;
 pub use quantity::{BadQuantity, Scale, parse_quantity};
 pub use status::{InventoryStatus, KindStatus};

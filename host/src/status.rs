@@ -302,6 +302,12 @@ impl Board {
         self.sinks.iter().map(LedgerReader::snapshot).collect()
     }
 
+    /// What is known of the cluster; `None`: it is not watched yet.
+    #[must_use]
+    pub fn cluster(&self) -> Option<Arc<Inventory>> {
+        self.inventory.get().map(Arc::clone)
+    }
+
     /// The watches as they are now.
     #[must_use]
     pub fn inventory(&self) -> Option<InventoryStatus> {

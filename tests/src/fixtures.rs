@@ -1,6 +1,7 @@
 //! Real servers and the real program, started for one test and gone with it.
 //!
-//! A fixture that can't start fails its test and says which command helps; nothing is ever skipped.
+//! A fixture that can't start fails its test and says which command helps; nothing is skipped, but
+//! tests of tools that a machine may lack say so loudly.
 //! The simulated cluster is not here: it is a program of its own.
 
 #![allow(
@@ -12,6 +13,7 @@
 
 pub mod guests;
 pub mod influxd;
+pub mod kubectl;
 pub mod ports;
 pub mod process;
 pub mod router;

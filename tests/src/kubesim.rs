@@ -9,6 +9,7 @@
 //! 127.0.0.0/8 to the machine itself; elsewhere the addresses must be added to the loopback interface first.
 
 mod access;
+mod aggregate;
 mod api;
 mod clock;
 mod config;
@@ -38,7 +39,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
@@ -64,6 +65,7 @@ use self::{
 };
 pub use self::{
     access::Grant,
+    aggregate::Backend,
     config::{Config, Shape},
     failure::{FailRule, Failure, KIT, NodeSet},
     journal::{Counts, Entry, Target},
@@ -215,6 +217,7 @@ impl Kubesim {
             store: Arc::clone(&store),
             tls: server_tls(cluster.world.config.listen.ip(), "localhost".to_owned()),
             failing_with: AtomicU16::new(0),
+            behind: RwLock::default(),
         });
         let open = |address, result: io::Result<Door>| result.map_err(|source| StartError::Listen { address, source });
         let api_door = open(cluster.world.config.listen, Door::open(api_listener, Arc::clone(&api)))?;
@@ -336,6 +339,11 @@ impl Kubesim {
     /// Answers everything asked of the API server with that status, or as usual again. Running watches go on.
     pub fn api_fails_with(&self, status: Option<u16>) {
         self.api.failing_with.store(status.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Registers a server of `metrics.k8s.io/v1beta1`, and of Heapster's service, behind the API server; or none.
+    pub fn aggregate(&self, backend: Option<Backend>) {
+        self.api.stand_behind(backend);
     }
 
     /// Forgets what was before now: watches from older resource versions get 410, and so do continue tokens.

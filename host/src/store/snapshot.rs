@@ -123,6 +123,15 @@ impl Snapshot {
         Batches::newest(self.node_source(name)?, self.cycle, missed)
     }
 
+    /// The batches of one node that are at most `missed` cycles old, each with its values, the newest
+    /// first. Each is read when it is asked for.
+    pub fn recent(&self, name: &str, missed: u64) -> impl Iterator<Item = (Batches<'_>, Values)> {
+        let all = self.node_source(name).into_iter().flat_map(|source| {
+            source.backwards().map(move |(block, values)| (Batches { source, block }, Values(values)))
+        });
+        all.take_while(move |(batch, _)| batch.block.cycle + missed >= self.cycle)
+    }
+
     /// How many sources there are, for [`Snapshot::nth`].
     #[must_use]
     pub fn sources(&self) -> usize {

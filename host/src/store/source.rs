@@ -110,6 +110,20 @@ impl Source {
         self.blocks.last()
     }
 
+    /// Every block with all its values, the newest first.
+    pub fn backwards(&self) -> impl Iterator<Item = (&Block, Vec<u64>)> {
+        let mut values = Vec::new();
+        self.blocks.iter().rev().map(move |block| {
+            // A difference is one to the block after it, whose values these still are.
+            if !block.is_difference {
+                values.clear();
+            }
+            values.resize(block.shape.rows(), 0);
+            code::decode(&block.data, &block.shape.floats, &mut values);
+            (&**block, values.clone())
+        })
+    }
+
     /// Every different shape with the places of the blocks that have it, the newest first.
     pub fn shapes(&self) -> impl Iterator<Item = (&Arc<Shape>, &[Arc<Block>])> {
         let runs = self.blocks.chunk_by(|one, other| Arc::ptr_eq(&one.shape, &other.shape)).rev();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     access::{self, Review},
+    aggregate::Backend,
     door::{Mistreatment, Site},
     journal::{Target, count},
     kubelet::{Cluster, answer, json_body, plain},
@@ -32,6 +33,8 @@ pub(super) struct Api {
     pub(super) tls: Option<ServerTls>,
     /// Answers everything with that status while it is not 0.
     pub(super) failing_with: AtomicU16,
+    /// The server that the metrics API's requests are passed on to.
+    pub(super) behind: RwLock<Option<Backend>>,
 }
 
 /// What a request is for.
@@ -117,7 +120,10 @@ impl Site for Api {
         let (parts, body) = request.into_parts();
         let response = match access::review_of(&parts) {
             Some(review) => self.review(&parts.headers, review, body).await,
-            None => self.route(&parts),
+            None => match self.aggregated(&parts).await {
+                Some(response) => response,
+                None => self.route(&parts),
+            },
         };
         let response = response.unwrap_or_else(|refusal| refusal.response());
         self.cluster.note(Target::Api, &parts.uri, &parts.headers, response.status().as_u16());
@@ -126,7 +132,7 @@ impl Site for Api {
 }
 
 impl Api {
-    fn fails(&self) -> Result<(), Refusal> {
+    pub(super) fn fails(&self) -> Result<(), Refusal> {
         let failing = self.failing_with.load(Ordering::Relaxed);
         match StatusCode::from_u16(failing) {
             Ok(status) => Err(Refusal::new(status, "InternalError", "the simulated API server fails as told")),
@@ -150,14 +156,14 @@ impl Api {
         if let "/healthz" | "/livez" | "/readyz" = path {
             return Ok(plain(StatusCode::OK, "ok"));
         }
-        if !self.cluster.knows(&request.headers) {
+        if self.caller(&request.headers).is_none() {
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
         }
         if request.method != Method::GET {
             let message = "the simulated API server only answers GET";
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
         }
-        if let Some(document) = self.discovery(path) {
+        if let Some(document) = self.registered(path).or_else(|| self.discovery(path)) {
             return Ok(json_body(Body::from(document.to_string())));
         }
         let ask = ask(path, request.uri.query().unwrap_or_default())?;

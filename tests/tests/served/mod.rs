@@ -31,7 +31,7 @@ pub struct Served {
     pub url: String,
     /// Asks it.
     pub client: reqwest::Client,
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     chain: Chain,
     types: Arc<TypeRegistry>,
     feeder: StoreFeeder,
@@ -53,7 +53,7 @@ impl Served {
             certificate_authority: None,
         };
         let facts = FactOptions { host_id_annotation: Some("example.com/host-id".to_owned()), annotations: Vec::new() };
-        let inventory = Inventory::start(connect(&api).await.unwrap().client, facts);
+        let inventory = Arc::new(Inventory::start(connect(&api).await.unwrap().client, facts));
         tokio::time::timeout(Duration::from_secs(30), inventory.wait_synced()).await.unwrap();
 
         let types = Arc::new(TypeRegistry::default());
@@ -68,8 +68,10 @@ impl Served {
         let anywhere = HttpConfig { listen: ([127, 0, 0, 1], 0).into(), ..HttpConfig::default() };
         let port = Port::open(&anywhere).await.unwrap();
         let url = format!("http://{}", port.address().unwrap());
+        let board = Arc::new(Board::new(Duration::from_secs(10), Vec::new()));
+        board.watch(Arc::clone(&inventory));
         let shown = Shown {
-            board: Arc::new(Board::new(Duration::from_secs(10), Vec::new())),
+            board,
             batches: None,
             reloads: Arc::new(Reloads::new().0),
             failures: engine.failures(),
