@@ -11,7 +11,7 @@ check_manifests() {
 
 check_node() {
     title "A real node with real pods"
-    expect "$node +Ready" kubectl --kubeconfig="$work/admin.conf" get nodes -o wide
+    expect "$node +Ready" kubectl --kubeconfig="$work/admin.conf" get nodes
     expect 'web-.* 2/2 +Running' kubectl --kubeconfig="$work/admin.conf" get pods -A
 }
 
@@ -55,21 +55,23 @@ check_model() {
 }
 
 # With the certificate that Millrace makes itself, as deploy/metrics-api.yaml has it; then with one of the
-# cluster's authority, which the API server verifies.
+# cluster's authority, which the API server verifies, and refuses anything else.
 check_aggregator() {
-    local admin="--kubeconfig=$work/admin.conf"
+    local admin="--kubeconfig=$work/admin.conf" list='"kind": ?"NodeMetricsList"'
+    [ -z "$has_node" ] || list+=".*\"usage\""
     title "Registered with the aggregator, with a certificate of Millrace's own"
     lead_to_millrace
     expect 'kube-system/millrace +True' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
-    expect '"kind": ?"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
+    expect "$list" kubectl "$admin" get --raw $metrics/nodes
 
     title "The same with a certificate that the API server verifies"
     change_api_service "{\"insecureSkipTLSVerify\": null, \"caBundle\": \"$(base64 -w0 "$pki/ca.crt")\"}"
-    expect 'kube-system/millrace +False' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
+    refused 'unable to handle' kubectl "$admin" get --raw $metrics/nodes
+    answers 503 "GET .../nodes through the aggregator" "https://127.0.0.1:$api_port$metrics/nodes" "$work/reader.token"
     restart_millrace millrace
     expect 'kube-system/millrace +True' kubectl "$admin" get apiservice v1beta1.metrics.k8s.io
     expect '"kind": ?"APIResourceList"' kubectl "$admin" get --raw $metrics
-    expect '"kind": ?"NodeMetricsList"' kubectl "$admin" get --raw $metrics/nodes
+    expect "$list" kubectl "$admin" get --raw $metrics/nodes
     refused 'NotFound' kubectl "$admin" get --raw $metrics/nodes/nowhere
 }
 

@@ -5,6 +5,7 @@
 
 # The kernel settings that a kubelet and the pods' network write.
 kernel_settings='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/ipv4/ip_forward'
+kernel_settings_before=
 
 cgroup_roots() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name kubepods; }
 
@@ -152,8 +153,8 @@ pods_running() {
 remember_kernel_settings() {
     local name
     for name in $kernel_settings; do
-        [ ! -r "/proc/sys/$name" ] || printf '%s %s\n' "$name" "$(<"/proc/sys/$name")"
-    done >"$work/kernel-settings"
+        [ ! -r "/proc/sys/$name" ] || kernel_settings_before+="$name $(<"/proc/sys/$name")"$'\n'
+    done
 }
 
 remove_cgroups() {
@@ -169,11 +170,11 @@ remove_cgroups() {
 # Ends the node, and takes back what a kubelet changes on its machine: kernel settings, control groups.
 stop_node() {
     local name value
-    [ -e "$work/kernel-settings" ] || return 0
+    [ -n "$kernel_settings_before" ] || return 0
     # The first process outside: the kernel ends those inside with it.
     [ -z "${pid_node:-}" ] || { kill -KILL "$pid_node" && wait "$pid_node"; } 2>/dev/null || true
     while read -r name value; do
-        [ "$(<"/proc/sys/$name")" = "$value" ] || printf '%s' "$value" >"/proc/sys/$name" || true
-    done <"$work/kernel-settings"
+        [ -z "$name" ] || [ "$(<"/proc/sys/$name")" = "$value" ] || printf '%s' "$value" >"/proc/sys/$name" || true
+    done <<<"$kernel_settings_before"
     remove_cgroups
 }
