@@ -20,6 +20,7 @@ pub mod sinks;
 pub mod store;
 pub mod taps;
 
+pub mod allocator;
 pub mod app;
 pub mod auth;
 mod glob;

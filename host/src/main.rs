@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    millrace::allocator::tune();
     millrace::cli::main()
 }

@@ -43,6 +43,25 @@ impl Block {
     }
 }
 
+/// Memory that is used again and again: what is allocated and freed between pieces that stay would
+/// leave holes of three times their size.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    older: Vec<u64>,
+    newer: Vec<u64>,
+    code: Vec<u8>,
+}
+
+impl Scratch {
+    fn encoded(&mut self, shape: &Shape, is_difference: bool) -> Box<[u8]> {
+        self.code.clear();
+        let (values, reference) =
+            if is_difference { (&self.older, Some(&*self.newer)) } else { (&self.newer, None) };
+        code::encode(values, reference, &shape.floats, &mut self.code);
+        self.code.as_slice().into()
+    }
+}
+
 /// All blocks of one origin.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
@@ -53,25 +72,25 @@ pub(super) struct Source {
 
 impl Source {
     /// One with its first cycle.
-    pub fn new(cycle: &Cycle, batch: &Batch) -> Self {
+    pub fn new(cycle: &Cycle, batch: &Batch, scratch: &mut Scratch) -> Self {
         let mut source = Self { origin: batch.origin.clone(), blocks: Vec::new() };
-        source.key(cycle, batch);
+        source.key(cycle, batch, scratch);
         source
     }
 
     /// Adds a cycle.
-    pub fn append(&mut self, cycle: &Cycle, batch: &Batch) {
-        let Some(last) = self.blocks.last().cloned() else { return self.key(cycle, batch) };
-        let older = values(&last);
-        let mut newer = older.clone();
-        let fitted = match fit(batch, &last.shape, &mut newer) {
+    pub fn append(&mut self, cycle: &Cycle, batch: &Batch, scratch: &mut Scratch) {
+        let Some(last) = self.blocks.last().cloned() else { return self.key(cycle, batch, scratch) };
+        read_values(&last, &mut scratch.older);
+        scratch.newer.clone_from(&scratch.older);
+        let fitted = match fit(batch, &last.shape, &mut scratch.newer) {
             Some(fitted) if fitted.is_enough => fitted,
-            Some(_) => return self.key(cycle, batch),
-            None => return self.extend(cycle, batch, &last.shape),
+            Some(_) => return self.key(cycle, batch, scratch),
+            None => return self.extend(cycle, batch, &last.shape, scratch),
         };
         let differences = Block {
             is_difference: true,
-            data: encoded(&older, Some(&newer), &last.shape.floats),
+            data: scratch.encoded(&last.shape, true),
             shape: Arc::clone(&last.shape),
             absent: last.absent.clone(),
             ..*last
@@ -79,27 +98,37 @@ impl Source {
         if let Some(place) = self.blocks.last_mut() {
             *place = Arc::new(differences);
         }
-        self.push(cycle, Arc::clone(&last.shape), fitted.absent(), fitted.count, &newer);
+        self.push(cycle, Arc::clone(&last.shape), fitted.absent(), fitted.count, scratch);
     }
 
     /// A cycle with something new: a shape that has room for what was there before, too.
-    fn extend(&mut self, cycle: &Cycle, batch: &Batch, before: &Shape) {
+    fn extend(&mut self, cycle: &Cycle, batch: &Batch, before: &Shape, scratch: &mut Scratch) {
         let shape = Shape::extending(batch, Some(before));
-        let mut values = vec![0; shape.rows()];
-        match fit(batch, &shape, &mut values).filter(|fitted| fitted.is_enough) {
-            Some(fitted) => self.push(cycle, Arc::new(shape), fitted.absent(), fitted.count, &values),
-            None => self.key(cycle, batch),
+        scratch.newer.clear();
+        scratch.newer.resize(shape.rows(), 0);
+        match fit(batch, &shape, &mut scratch.newer).filter(|fitted| fitted.is_enough) {
+            Some(fitted) => self.push(cycle, Arc::new(shape), fitted.absent(), fitted.count, scratch),
+            None => self.key(cycle, batch, scratch),
         }
     }
 
     /// A cycle with a shape of its own.
-    fn key(&mut self, cycle: &Cycle, batch: &Batch) {
+    fn key(&mut self, cycle: &Cycle, batch: &Batch, scratch: &mut Scratch) {
         // Rows of a new shape stand as the batch's points do.
-        self.push(cycle, Arc::new(Shape::of(batch)), None, batch.points.len(), &batch.points.bits);
+        scratch.newer.clone_from(&batch.points.bits);
+        self.push(cycle, Arc::new(Shape::of(batch)), None, batch.points.len(), scratch);
     }
 
-    fn push(&mut self, cycle: &Cycle, shape: Arc<Shape>, absent: Option<Bits>, points: usize, values: &[u64]) {
-        let data = encoded(values, None, &shape.floats);
+    /// With the values that lie in the scratch.
+    fn push(
+        &mut self,
+        cycle: &Cycle,
+        shape: Arc<Shape>,
+        absent: Option<Bits>,
+        points: usize,
+        scratch: &mut Scratch,
+    ) {
+        let data = scratch.encoded(&shape, false);
         let (cycle, time, window) = (cycle.number, cycle.time, cycle.window);
         let block = Block { cycle, time, window, shape, absent, points, is_difference: false, data };
         self.blocks.push(Arc::new(block));
@@ -137,19 +166,19 @@ impl Source {
     }
 }
 
-fn encoded(values: &[u64], reference: Option<&[u64]>, floats: &Bits) -> Box<[u8]> {
-    let mut data = Vec::with_capacity(values.len() * 4);
-    code::encode(values, reference, floats, &mut data);
-    data.into()
-}
-
 /// All values of a block that is the newest of its source or its shape.
 pub(super) fn values(block: &Block) -> Vec<u64> {
-    let mut values = vec![0; block.shape.rows()];
-    if !block.is_difference {
-        code::decode(&block.data, &block.shape.floats, &mut values);
-    }
+    let mut values = Vec::new();
+    read_values(block, &mut values);
     values
+}
+
+fn read_values(block: &Block, values: &mut Vec<u64>) {
+    values.clear();
+    values.resize(block.shape.rows(), 0);
+    if !block.is_difference {
+        code::decode(&block.data, &block.shape.floats, values);
+    }
 }
 
 /// The values of one row in blocks of one shape, the newest block first. Of a run of blocks with one

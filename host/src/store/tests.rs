@@ -88,6 +88,15 @@ fn what_goes_in_comes_out_over_changes_of_shape_and_order_and_gaps() {
     assert_eq!(series(&stored, "b", "fs", Some("/")), [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.0)]);
     assert_eq!(series(&stored, "b", "fs", None), []);
     assert_eq!(series(&stored, "c", "usage", None), [(5, 1.0)]);
+    // Batch by batch, backwards, it is the same.
+    let recent = stored.recent("n", 3).map(|(batch, values)| {
+        let mut pods = batch.entities().filter(|entity| entity.label("pod_name") == Some("a"));
+        let pod = pods.next().unwrap();
+        (batch.time() / MINUTE, pod.value("usage", &values), pod.value("rate", &values))
+    });
+    let (int, float) = (|int| Some(Value::Int(int)), |float| Some(Value::Float(float)));
+    let expected = [(5, int(9), float(0.4)), (4, int(8), float(0.3)), (3, int(7), None), (2, int(6), float(0.1))];
+    assert_eq!(recent.collect::<Vec<_>>(), expected);
     assert_eq!(stored.metrics(Key::Pod("default", "b"), false), ["usage"]);
     assert_eq!(stored.metrics(Key::Pod("default", "a"), false), ["rate", "usage"]);
     assert_eq!(stored.metrics(Key::Pod("default", "b"), true), ["fs"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::snapshot::Snapshot;
-use super::source::Source;
+use super::source::{Scratch, Source};
 use super::{StoreConfig, StoreStatus};
 use crate::batch::{Batch, Cycle, Origin};
 
@@ -19,6 +19,7 @@ pub struct Writer {
     /// The cycle whose batches come in.
     open: Option<Cycle>,
     evicted_cycles: u64,
+    scratch: Scratch,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl Writer {
             sources: BTreeMap::new(),
             open: None,
             evicted_cycles: 0,
+            scratch: Scratch::default(),
         }
     }
 
@@ -52,11 +54,11 @@ impl Writer {
             // Readers share the source until the cycle ends: they keep theirs, and this one is copied once.
             Some(kept) => {
                 let source = Arc::make_mut(&mut kept.source);
-                source.append(cycle, batch);
+                source.append(cycle, batch, &mut self.scratch);
                 kept.bytes = source.size_bytes();
             }
             None => {
-                let source = Arc::new(Source::new(cycle, batch));
+                let source = Arc::new(Source::new(cycle, batch, &mut self.scratch));
                 let bytes = source.size_bytes();
                 self.sources.insert(key, Kept { source, bytes });
             }
