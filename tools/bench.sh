@@ -26,6 +26,7 @@ case ${1-} in
         bench cycles -- --nodes 1000 --rules 1,4,16
         bench cycles -- --nodes 1000 --store --cycles 20
         bench reload
+        bench asks
         # influxd shares the machine: so it keeps up.
         say "With every form of the InfluxDB sink: about fifteen minutes"
         bench cycles -- --nodes 100 --resolution 10 --sink influxdb,influxdb-gzip,influxdb-fields,influxdb-fields-gzip

@@ -94,6 +94,11 @@ impl Meter {
         Ok(Self { child, cluster, ends, metrics, client, runtime, last: None })
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the end of a cycle.
     pub fn cycle(&mut self, patience: Duration) -> anyhow::Result<Cycle> {
         let mut said = Vec::new();
