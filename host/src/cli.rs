@@ -28,8 +28,8 @@ mod top;
 /// What `sysexits.h` calls EX_CONFIG: starting again will not help.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// The client of the API server logs each failure that we log with its remedy.
-const DEFAULT_LINES: &str = "info,kube_client=off";
+/// The client of the API server and its watchers log each failure that we log with its remedy.
+const DEFAULT_LINES: &str = "info,kube_client=off,kube_runtime=off";
 
 const EXAMPLES: &str = "\
 Examples:

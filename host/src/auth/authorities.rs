@@ -140,15 +140,34 @@ pub(super) async fn follow(client: Client, known: watch::Sender<Arc<Authorities>
             Ok(Event::Delete(_)) => publish(&known, None),
             Err(error) => {
                 if let Some(more) = failures.pass() {
+                    let error = described(&error);
                     warn!(
-                        %error, more,
-                        "ConfigMap {NAMESPACE}/{NAME} can't be watched: who comes through the API server is \
-                         known only by token; bind the Role `extension-apiserver-authentication-reader` of \
-                         {NAMESPACE} to Millrace's service account"
+                        error,
+                        more,
+                        "ConfigMap {NAMESPACE}/{NAME} can't be watched; what is known of it stays, and without it who \
+                         comes through the API server is known only by token"
                     );
                 }
             }
         }
+    }
+}
+
+/// The error, with its remedy where there is one. A server that starts refuses everybody for a moment.
+fn described(error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    };
+    match status {
+        Some(status) if status.code == 403 => format!(
+            "{}: if this goes on, bind the Role `extension-apiserver-authentication-reader` of {NAMESPACE} to \
+             Millrace's service account",
+            status.message
+        ),
+        _ => error.to_string(),
     }
 }
 

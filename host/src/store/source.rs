@@ -55,8 +55,7 @@ pub(super) struct Scratch {
 impl Scratch {
     fn encoded(&mut self, shape: &Shape, is_difference: bool) -> Box<[u8]> {
         self.code.clear();
-        let (values, reference) =
-            if is_difference { (&self.older, Some(&*self.newer)) } else { (&self.newer, None) };
+        let (values, reference) = if is_difference { (&self.older, Some(&*self.newer)) } else { (&self.newer, None) };
         code::encode(values, reference, &shape.floats, &mut self.code);
         self.code.as_slice().into()
     }
@@ -120,14 +119,7 @@ impl Source {
     }
 
     /// With the values that lie in the scratch.
-    fn push(
-        &mut self,
-        cycle: &Cycle,
-        shape: Arc<Shape>,
-        absent: Option<Bits>,
-        points: usize,
-        scratch: &mut Scratch,
-    ) {
+    fn push(&mut self, cycle: &Cycle, shape: Arc<Shape>, absent: Option<Bits>, points: usize, scratch: &mut Scratch) {
         let data = scratch.encoded(&shape, false);
         let (cycle, time, window) = (cycle.number, cycle.time, cycle.window);
         let block = Block { cycle, time, window, shape, absent, points, is_difference: false, data };
