@@ -90,6 +90,7 @@ if [ -n "$has_node" ]; then
 fi
 check_rights
 check_secure_port
+check_schemas
 [ -z "$has_node" ] || check_changes
 show_warnings
 

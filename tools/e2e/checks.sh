@@ -120,6 +120,14 @@ check_rights() {
     refused 'orbidden' kubectl "$nobody" get --raw $metrics/nodes
 }
 
+# The API server asks for the description of the API, too, and joins it with its own. It tries again up to
+# a minute after a failure, such as the certificate above.
+check_schemas() {
+    title "Millrace's schemas among those of the API server"
+    judge 0 120 'v1beta1\.PodMetricsList' bash -c \
+        "kubectl --kubeconfig=$work/admin.conf get --raw /openapi/v2 | grep -o 'io.k8s.metrics[.a-zA-Z0-9]*' | sort -u"
+}
+
 # What has changed after a new start of the API server reaches Millrace too.
 check_changes() {
     local admin="--kubeconfig=$work/admin.conf"

@@ -121,7 +121,7 @@ build_kubernetes() {
         [ "$(df --output=avail -k "$e2e_cache" | tail -n 1)" -gt 4000000 ] ||
             die "building $name takes up to 4 GB in $e2e_cache for a while, and there is less"
         (prepare_sources "$tree") || exit 1
-        say "Building $name $kubernetes_release (once; the first takes 5 to 20 minutes on 2 cores, the second 1 to 3)"
+        say "Building $name $kubernetes_release (once; the first takes 3 to 10 minutes on 2 cores, the second 1 or 2)"
         begin=$SECONDS
         (cd "$tree" && with_heartbeat "building $name" go_build "$build_dir/$name" "k8s.io/kubernetes/cmd/$name") >"$build_dir/$name.log" ||
             { tail -n 5 "$build_dir/$name.log" >&2; die "$name could not be built"; }
