@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::batch::TypeRegistry;
-use crate::config::{Config, SinkConfig};
+use crate::config::{Config, Target};
 use crate::http::{self, Port, PortError};
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
@@ -253,9 +253,10 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let kind = sink.kind();
         let same = config.sinks.iter().filter(|other| other.kind() == kind).count();
         let name = if same == 1 { kind.to_owned() } else { format!("{kind}-{}", sinks.len() + 1) };
-        let started = match sink {
-            SinkConfig::Influxdb(config) => Influxdb::start(&name, config).map_err(|error| error.to_string()),
-            SinkConfig::Log(config) => Log::start(&name, config).map_err(|error| error.to_string()),
+        let some = sink.selection.clone();
+        let started = match &sink.target {
+            Target::Influxdb(config) => Influxdb::start(&name, config, some).map_err(|error| error.to_string()),
+            Target::Log(config) => Log::start(&name, config, some).map_err(|error| error.to_string()),
         };
         sinks.push(started.map_err(|error| AppError::Sink(name, error))?);
     }

@@ -28,7 +28,7 @@ pub use outside::Outside;
 pub use problems::{Problems, Refused};
 pub use rules::RulesConfig;
 pub use secret::Secret;
-pub use sink::SinkConfig;
+pub use sink::{SinkConfig, Target};
 pub use source::{
     AddressOverrides, ApiServer, KubeletCa, KubeletConfig, KubeletPort, KubeletToken, ServerName, SourceConfig,
 };

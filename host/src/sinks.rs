@@ -9,6 +9,7 @@ pub mod chunk;
 pub mod influxdb;
 pub mod ledger;
 pub mod log;
+pub mod pick;
 pub mod queue;
 pub mod runner;
 
@@ -21,6 +22,7 @@ use crate::batch::{Batch, Cycle};
 
 pub use chunk::Chunker;
 pub use ledger::{DropReason, LedgerSnapshot};
+pub use pick::Selection;
 pub use runner::{LedgerReader, Policy, SinkHandle};
 
 /// A batch that has passed the chain, without the labels and metrics that are for rules only.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::outside::Outside;
 use super::problems::{Problems, quoted};
-use super::{ApiServer, Config, KubeletCa, KubeletToken, SinkConfig};
+use super::{ApiServer, Config, KubeletCa, KubeletToken, Target};
 
 /// Adds a problem for every file that cannot be read.
 pub fn check(config: &Config, outside: &Outside, problems: &Problems) {
@@ -47,7 +47,7 @@ fn named<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
     }
     config.http.files().into_iter().for_each(|(key, path)| add(key, path));
     for (at, sink) in config.sinks.iter().enumerate() {
-        if let SinkConfig::Influxdb(influxdb) = sink
+        if let Target::Influxdb(influxdb) = &sink.target
             && let Some(path) = &influxdb.certificate_authority
         {
             add(&format!("sink[{at}].certificate-authority"), path);

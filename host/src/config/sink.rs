@@ -6,13 +6,23 @@ use super::fields::Fields;
 use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
+use crate::sinks::Selection;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
 
-/// A sink's settings, checked.
+/// `[[sink]]`, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkConfig {
+    /// Where points go.
+    pub target: Target,
+    /// Which.
+    pub selection: Selection,
+}
+
+/// A place where points go.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
-pub enum SinkConfig {
+pub enum Target {
     /// InfluxDB 1.x in Heapster's schema.
     Influxdb(InfluxdbConfig),
     /// Batches in a readable form.
@@ -22,14 +32,14 @@ pub enum SinkConfig {
 /// A kind of sink and how its settings are read.
 struct Kind {
     name: &'static str,
-    from_toml: fn(Fields<'_>) -> Option<SinkConfig>,
-    from_uri: fn(&Uri, &Outside, &Problems) -> Option<SinkConfig>,
+    from_toml: fn(Fields<'_>) -> Option<Target>,
+    from_uri: fn(&Uri, &Outside, &Problems) -> Option<Target>,
 }
 
 #[rustfmt::skip]
 const KINDS: &[Kind] = &[
-    Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(SinkConfig::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(SinkConfig::Influxdb) },
-    Kind { name: "log", from_toml: |f| Some(SinkConfig::Log(log::from_toml(f))), from_uri: |u, o, p| Some(SinkConfig::Log(log::from_uri(u, o, p))) },
+    Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(Target::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(Target::Influxdb) },
+    Kind { name: "log", from_toml: |f| Some(Target::Log(log::from_toml(f))), from_uri: |u, o, p| Some(Target::Log(log::from_uri(u, o, p))) },
 ];
 
 /// Reads one `[[sink]]`.
@@ -40,7 +50,10 @@ pub fn from_toml(fields: Fields<'_>) -> Option<SinkConfig> {
     }
     let name = fields.string("type")?;
     match KINDS.iter().find(|kind| kind.name == name) {
-        Some(kind) => (kind.from_toml)(fields),
+        Some(kind) => {
+            let selection = Selection::from_toml(&fields);
+            (kind.from_toml)(fields).map(|target| SinkConfig { target, selection })
+        }
         None => {
             fields.bad("type", &name, &unknown(&name));
             None
@@ -52,7 +65,10 @@ pub fn from_toml(fields: Fields<'_>) -> Option<SinkConfig> {
 pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<SinkConfig> {
     let uri = Uri::parse("sink", text, outside, problems)?;
     match KINDS.iter().find(|kind| kind.name == uri.key) {
-        Some(kind) => (kind.from_uri)(&uri, outside, problems),
+        Some(kind) => {
+            let target = (kind.from_uri)(&uri, outside, problems);
+            target.map(|target| SinkConfig { target, selection: Selection::default() })
+        }
         None => {
             problems.bad("--sink", &quoted(&uri.key), &unknown(&uri.key));
             None
@@ -72,18 +88,19 @@ fn names() -> String {
 impl SinkConfig {
     /// The name in `type` and before a URI's colon.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Influxdb(_) => "influxdb",
-            Self::Log(_) => "log",
+        match self.target {
+            Target::Influxdb(_) => "influxdb",
+            Target::Log(_) => "log",
         }
     }
 
     /// The same as `[[sink]]`, defaults left out.
     pub fn to_toml(&self) -> Table {
-        let mut table = match self {
-            Self::Influxdb(config) => config.to_toml(),
-            Self::Log(config) => config.to_toml(),
+        let mut table = match &self.target {
+            Target::Influxdb(config) => config.to_toml(),
+            Target::Log(config) => config.to_toml(),
         };
+        self.selection.write(&mut table);
         table.insert("type".to_owned(), self.kind().into());
         table
     }

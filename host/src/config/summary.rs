@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::source::{ApiServer, KubeletCa, KubeletPort, KubeletToken};
 use super::values::{bytes_text, duration_text, retention_text, url_text};
-use super::{Config, KubeletConfig, RulesConfig, SinkConfig};
+use super::{Config, KubeletConfig, RulesConfig, SinkConfig, Target};
 use crate::store::StoreConfig;
 
 impl fmt::Display for Config {
@@ -81,9 +81,10 @@ fn store(store: &StoreConfig) -> String {
 }
 
 fn sink(sink: &SinkConfig) -> String {
-    match sink {
-        SinkConfig::Log(_) => "log".to_owned(),
-        SinkConfig::Influxdb(config) => format!(
+    let some = if sink.selection.is_everything() { "" } else { ", some points only" };
+    let target = match &sink.target {
+        Target::Log(_) => "log".to_owned(),
+        Target::Influxdb(config) => format!(
             "influxdb {}, database {}, {}retention {}, gzip {}, queue {}{}",
             url_text(&config.url),
             config.database,
@@ -93,5 +94,6 @@ fn sink(sink: &SinkConfig) -> String {
             bytes_text(config.queue as u64),
             if config.insecure_tls { ", certificate NOT checked" } else { "" },
         ),
-    }
+    };
+    target + some
 }

@@ -62,7 +62,7 @@ fn the_documented_example_is_read() {
         serde_json::to_string(&config.rules.heapster).unwrap(),
         r#"{"ignore-labels":["pod-template-hash"],"store-labels":["app","team=example.com/team"]}"#
     );
-    let SinkConfig::Influxdb(influxdb) = &config.sinks[0] else { panic!("{:?}", config.sinks) };
+    let Target::Influxdb(influxdb) = &config.sinks[0].target else { panic!("{:?}", config.sinks) };
     assert_eq!(influxdb.password.expose(), "s3cret");
     assert_eq!(config.sinks[1].kind(), "log");
     assert!(!format!("{config:?}{config}").contains("s3cret"));

@@ -10,7 +10,6 @@ mod tags;
 mod text;
 
 use std::io::{Read, Write};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,7 +20,8 @@ use flate2::write::GzEncoder;
 pub use config::{InfluxdbConfig, Timestamps};
 
 use super::chunk::Limits;
-use super::{AttemptError, Chunker, Policy, Sink, SinkHandle};
+use super::pick::picking;
+use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use crate::tls::TlsError;
 use request::Server;
@@ -61,12 +61,12 @@ impl Influxdb {
         }
     }
 
-    /// Builds and starts one under `name`.
+    /// Builds and starts one under `name`, which gets the selection.
     ///
     /// # Errors
     /// As [`Influxdb::new`].
-    pub fn start(name: &str, config: &InfluxdbConfig) -> Result<SinkHandle, TlsError> {
-        let sink = Arc::new(Self::new(config)?);
+    pub fn start(name: &str, config: &InfluxdbConfig, selection: Selection) -> Result<SinkHandle, TlsError> {
+        let sink = picking(Self::new(config)?, selection);
         Ok(SinkHandle::start(name, sink, Self::policy(config)))
     }
 }

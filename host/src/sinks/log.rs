@@ -4,7 +4,7 @@ pub mod config;
 mod encode;
 
 use std::io::{self, BufWriter, Write};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 pub use config::LogConfig;
 
 use super::chunk::Limits;
-use super::{AttemptError, Chunker, Policy, Sink, SinkHandle};
+use super::pick::picking;
+use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 
 /// Written at a time.
@@ -63,12 +64,12 @@ impl Log {
         Policy { queue: config.queue, concurrency: 1, timeout: None, chunk: CHUNK }
     }
 
-    /// Starts one on standard output under `name`.
+    /// Starts one on standard output under `name`, which gets the selection.
     ///
     /// # Errors
     /// As [`Log::stdout`].
-    pub fn start(name: &str, config: &LogConfig) -> io::Result<SinkHandle> {
-        Ok(SinkHandle::start(name, Arc::new(Self::stdout()?), Self::policy(config)))
+    pub fn start(name: &str, config: &LogConfig, selection: Selection) -> io::Result<SinkHandle> {
+        Ok(SinkHandle::start(name, picking(Self::stdout()?, selection), Self::policy(config)))
     }
 }
 
