@@ -3,10 +3,10 @@
 //! Paths are read in `route`, queries in `query`, answers made in `answer` and `export`, all without I/O;
 //! how they are sent is in `super::reply`.
 
-mod answer;
+pub(super) mod answer;
 mod export;
-mod query;
-mod route;
+pub(super) mod query;
+pub(super) mod route;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -66,7 +66,7 @@ pub(super) async fn schema(headers: HeaderMap) -> Response {
     if accepts_json(&headers) { whole(&headers, &export::schema()) } else { unacceptable() }
 }
 
-fn nowhere() -> Response {
+pub(super) fn nowhere() -> Response {
     (StatusCode::NOT_FOUND, "404: Page Not Found").into_response()
 }
 
@@ -75,7 +75,7 @@ fn off() -> Response {
         .into_response()
 }
 
-fn unacceptable() -> Response {
+pub(super) fn unacceptable() -> Response {
     (StatusCode::NOT_ACCEPTABLE, "406: Not Acceptable").into_response()
 }
 

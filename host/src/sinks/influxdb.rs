@@ -25,7 +25,10 @@ use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use crate::tls::TlsError;
 use request::Server;
+pub(crate) use request::{client, quoted, reason};
 use schema::Schema;
+pub(crate) use schema::stored_names;
+pub(crate) use text::{push_key, push_value, stored};
 
 /// No chunk is larger before compression, whatever a packed one claims.
 const MAX_UNPACKED: u64 = 2 << 30;

@@ -13,23 +13,37 @@ use crate::batch::{Level, Value};
 use crate::store::{EntityRef, Key, Snapshot};
 
 /// The time that Heapster gave for none.
-pub(super) const NO_TIME: &str = "0001-01-01T00:00:00Z";
+pub const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Values of one metric.
-#[derive(Debug, Serialize)]
-struct MetricResult {
-    metrics: Vec<MetricPoint>,
+#[derive(Debug, Clone, Serialize)]
+pub struct MetricResult {
+    /// The values, oldest first.
+    pub metrics: Vec<MetricPoint>,
+    /// The newest value's time, or [`NO_TIME`].
     #[serde(rename = "latestTimestamp")]
-    latest: String,
+    pub latest: String,
 }
 
 /// One value. Clients of old decode `value` as an unsigned integer.
 #[derive(Debug, Clone, Serialize)]
-struct MetricPoint {
+pub struct MetricPoint {
     timestamp: String,
     value: u64,
     #[serde(rename = "floatValue", skip_serializing_if = "Option::is_none")]
     float: Option<f64>,
+}
+
+impl MetricPoint {
+    /// A value and its time, ns since the epoch.
+    pub fn new(time: i64, value: Value) -> Self {
+        let (value, float) = match value {
+            Value::Int(int) => (u64::try_from(int).unwrap_or(0), None),
+            // What is below 0 becomes 0, and the fraction is cut off.
+            Value::Float(float) => (float as u64, Some(float)),
+        };
+        Self { timestamp: rfc3339(time), value, float }
+    }
 }
 
 /// The answer to a request, but for [`Ask::PodList`], which has none here.
@@ -153,14 +167,9 @@ fn values(snapshot: &Snapshot, key: Key<'_>, metric: &str, query: &Query, times:
         if !wanted.contains(&i128::from(time)) {
             continue;
         }
-        let timestamp = rfc3339(time);
-        latest = Some(timestamp.clone());
-        let (value, float) = match value {
-            Value::Int(int) => (u64::try_from(int).unwrap_or(0), None),
-            // What is below 0 becomes 0, and the fraction is cut off.
-            Value::Float(float) => (float as u64, Some(float)),
-        };
-        metrics.extend(iter::repeat_n(MetricPoint { timestamp, value, float }, times));
+        let point = MetricPoint::new(time, value);
+        latest = Some(point.timestamp.clone());
+        metrics.extend(iter::repeat_n(point, times));
     }
     MetricResult { metrics, latest: latest.unwrap_or_else(|| NO_TIME.to_owned()) }
 }
@@ -186,6 +195,6 @@ fn key(entity: &EntityRef<'_>, node: Option<&str>) -> String {
 }
 
 /// A timestamp as Heapster wrote it; `ns` since the epoch.
-pub(super) fn rfc3339(ns: i64) -> String {
+pub fn rfc3339(ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| NO_TIME.to_owned(), |time| time.to_string())
 }

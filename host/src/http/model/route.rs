@@ -61,31 +61,44 @@ pub enum Ask {
 
 /// Reads what follows `/api/v1/model`; `None`: there is no such route.
 pub fn parse(path: &str) -> Option<Ask> {
-    let parts = path.split('/').filter(|part| !part.is_empty());
-    let parts: Option<Vec<Cow<'_, str>>> = parts.map(|part| percent_decode_str(part).decode_utf8().ok()).collect();
-    let parts = parts?;
+    let parts = parts(path)?;
     let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
     let owned = |text: &str| text.to_owned();
     match parts.as_slice() {
         ["nodes"] => Some(Ask::Nodes),
         ["nodes", node, "freecontainers"] => Some(Ask::FreeContainers(owned(node))),
-        ["nodes", node, "freecontainers", name, rest @ ..] => {
-            of(Subject::FreeContainer(owned(node), owned(name)), rest)
-        }
-        ["nodes", node, rest @ ..] => of(Subject::Node(owned(node)), rest),
         ["namespaces"] => Some(Ask::Namespaces),
         ["namespaces", ns, "pods"] => Some(Ask::Pods(owned(ns))),
         ["namespaces", ns, "pods", pod, "containers"] => Some(Ask::Containers(owned(ns), owned(pod))),
-        ["namespaces", ns, "pods", pod, "containers", name, rest @ ..] => {
-            of(Subject::Container(owned(ns), owned(pod), owned(name)), rest)
-        }
-        ["namespaces", ns, "pods", pod, rest @ ..] => of(Subject::Pod(owned(ns), owned(pod)), rest),
         ["namespaces", ns, "pod-list", pods, "metrics", name @ ..] if !name.is_empty() => {
             Some(Ask::PodList(owned(ns), pods.split(',').map(str::to_owned).collect(), metric(name)))
         }
-        ["namespaces", ns, rest @ ..] => of(Subject::Namespace(owned(ns)), rest),
         ["debug", "allkeys"] => Some(Ask::AllKeys),
-        rest => of(Subject::Cluster, rest),
+        parts => {
+            let (subject, rest) = subject(parts);
+            of(subject, rest)
+        }
+    }
+}
+
+/// The parts between a path's slashes, decoded; `None`: one is not UTF-8.
+pub fn parts(path: &str) -> Option<Vec<Cow<'_, str>>> {
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    parts.map(|part| percent_decode_str(part).decode_utf8().ok()).collect()
+}
+
+/// The entity that a path begins with, and what follows it.
+pub fn subject<'p, 'a>(parts: &'p [&'a str]) -> (Subject, &'p [&'a str]) {
+    let owned = |text: &str| text.to_owned();
+    match parts {
+        ["nodes", node, "freecontainers", name, rest @ ..] => (Subject::FreeContainer(owned(node), owned(name)), rest),
+        ["nodes", node, rest @ ..] => (Subject::Node(owned(node)), rest),
+        ["namespaces", ns, "pods", pod, "containers", name, rest @ ..] => {
+            (Subject::Container(owned(ns), owned(pod), owned(name)), rest)
+        }
+        ["namespaces", ns, "pods", pod, rest @ ..] => (Subject::Pod(owned(ns), owned(pod)), rest),
+        ["namespaces", ns, rest @ ..] => (Subject::Namespace(owned(ns)), rest),
+        rest => (Subject::Cluster, rest),
     }
 }
 
@@ -99,7 +112,8 @@ fn of(subject: Subject, rest: &[&str]) -> Option<Ask> {
     }
 }
 
-fn metric(parts: &[&str]) -> String {
+/// A metric's name of its parts; what it is called now.
+pub fn metric(parts: &[&str]) -> String {
     let name = parts.join("/");
     let new = OLD_NAMES.iter().find(|(old, _)| *old == name);
     new.map_or(name, |(_, new)| (*new).to_owned())

@@ -47,6 +47,8 @@ pub struct InfluxdbConfig {
     pub cluster_name: String,
     /// Leaves out the nine counters that have a rate.
     pub disable_counter_metrics: bool,
+    /// Whether `pod_id` is a tag too, which Heapster left out.
+    pub pod_id_tag: bool,
     /// Parallel posts. Default 1.
     pub concurrency: usize,
     /// Compression level of posts, 1 to 9; `None` sends plain text. Default 1.
@@ -90,6 +92,7 @@ impl InfluxdbConfig {
             with_fields: false,
             cluster_name: "default".to_owned(),
             disable_counter_metrics: false,
+            pod_id_tag: false,
             concurrency: 1,
             gzip: Some(1),
             insecure_tls: false,
@@ -158,6 +161,7 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
         with_fields: fields.boolean("with-fields").unwrap_or(base.with_fields),
         cluster_name: fields.string("cluster-name").unwrap_or(base.cluster_name),
         disable_counter_metrics: fields.boolean("disable-counter-metrics").unwrap_or(base.disable_counter_metrics),
+        pod_id_tag: fields.boolean("pod-id-tag").unwrap_or(base.pod_id_tag),
         concurrency: count("concurrency", 1..=256).unwrap_or(base.concurrency),
         gzip: gzip(fields).unwrap_or(base.gzip),
         insecure_tls: fields.boolean("insecure-tls").unwrap_or(base.insecure_tls),
@@ -174,45 +178,51 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
             .unwrap_or(base.timestamps),
         url: base.url,
     };
-    if config.username.is_empty() {
-        let given = fields.has("password") || fields.has("password-file");
-        if !given || config.password.is_empty() {
-            config.password = Secret::literal("");
-        } else {
-            let (password, username) = (fields.path("password"), fields.path("username"));
-            fields.problems.push(format!("`{password}` needs `{username}` beside it"));
-        }
+    config.password = password(fields, &config.username, config.password);
+    tls(fields, &config.url, config.insecure_tls, config.certificate_authority.is_some());
+    if config.queue < config.max_body {
+        let (queue, body) = (values::bytes_text(config.queue as u64), values::bytes_text(config.max_body as u64));
+        fields.bad("queue", &queue, &format!("use at least {} ({body})", fields.path("max-body")));
     }
-    together(fields, &config);
     config
 }
 
-/// Settings that only make sense with or without one another.
-fn together(fields: &Fields<'_>, config: &InfluxdbConfig) {
+/// The password, which needs a user.
+pub(crate) fn password(fields: &Fields<'_>, username: &str, password: Secret) -> Secret {
+    if !username.is_empty() {
+        return password;
+    }
+    let given = fields.has("password") || fields.has("password-file");
+    if given && !password.is_empty() {
+        let (password, username) = (fields.path("password"), fields.path("username"));
+        fields.problems.push(format!("`{password}` needs `{username}` beside it"));
+    }
+    Secret::literal("")
+}
+
+/// Settings of TLS that only make sense with or without one another.
+pub(crate) fn tls(fields: &Fields<'_>, url: &Url, insecure: bool, has_authority: bool) {
     let problems = fields.problems;
-    let plain = config.url.scheme() == "http";
-    if plain && config.certificate_authority.is_some() {
+    let plain = url.scheme() == "http";
+    if plain && has_authority {
         let at = fields.path("certificate-authority");
         problems.push(format!("`{at}` has no meaning over plain HTTP; use https or leave it out"));
     }
-    if config.insecure_tls && config.certificate_authority.is_some() {
+    if insecure && has_authority {
         let (one, other) = (fields.path("insecure-tls"), fields.path("certificate-authority"));
         problems.push(format!("`{one}` and `{other}` contradict each other; leave one out"));
     }
-    if config.insecure_tls {
+    if insecure {
         let at = fields.path("insecure-tls");
         problems.warn(match plain {
             true => format!("`{at}` does nothing over plain HTTP"),
             false => format!("`{at}`: whoever answers at that address is sent the points and the password"),
         });
     }
-    if config.queue < config.max_body {
-        let (queue, body) = (values::bytes_text(config.queue as u64), values::bytes_text(config.max_body as u64));
-        fields.bad("queue", &queue, &format!("use at least {} ({body})", fields.path("max-body")));
-    }
 }
 
-fn database(fields: &Fields<'_>) -> Option<String> {
+/// The name of a database.
+pub(crate) fn database(fields: &Fields<'_>) -> Option<String> {
     let name = fields.string("database")?;
     if name.len() > 255
         || name.chars().any(char::is_control)
@@ -281,6 +291,7 @@ impl InfluxdbConfig {
         put("with-fields", self.with_fields, true.into());
         put("cluster-name", self.cluster_name != default.cluster_name, self.cluster_name.clone().into());
         put("disable-counter-metrics", self.disable_counter_metrics, true.into());
+        put("pod-id-tag", self.pod_id_tag, true.into());
         put("concurrency", self.concurrency != default.concurrency, (self.concurrency as i64).into());
         put("gzip", self.gzip != default.gzip, i64::from(self.gzip.unwrap_or(0)).into());
         put("insecure-tls", self.insecure_tls, true.into());

@@ -4,6 +4,7 @@
 //! nowhere else.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,20 @@ const DAY: u64 = 86_400;
 /// A connection that was idle for longer is not used again: something between may have dropped it.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// A client for one InfluxDB server.
+///
+/// # Errors
+/// [`TlsError`] where the certificate authority's file can't be used.
+pub fn client(connect_timeout: Duration, insecure: bool, authority: Option<&Path>) -> Result<Client, TlsError> {
+    let builder = Client::builder()
+        .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(IDLE)
+        .redirect(redirect::Policy::none())
+        .no_proxy();
+    tls::build(builder, insecure, authority)
+}
+
 /// One InfluxDB server and the database that is written there.
 pub struct Server {
     client: Client,
@@ -45,14 +60,8 @@ pub struct Server {
 
 impl Server {
     pub fn new(config: &InfluxdbConfig) -> Result<Self, TlsError> {
-        let builder = Client::builder()
-            .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .redirect(redirect::Policy::none())
-            .no_proxy();
         let authority = config.certificate_authority.as_deref();
-        let client = tls::build(builder, config.insecure_tls, authority)?;
+        let client = client(config.connect_timeout, config.insecure_tls, authority)?;
         let mut write_url = config.url.clone();
         write_url.set_path("/write");
         let database = [("consistency", ""), ("db", &config.database), ("precision", "")];
@@ -257,8 +266,13 @@ fn partial(text: &str, reason: String) -> AttemptError {
     AttemptError::Partial { reason, records, why }
 }
 
-/// No answer. The URL is left out: it says nothing that the operator has not written.
+/// No answer.
 fn unreachable(error: reqwest::Error) -> AttemptError {
+    AttemptError::Transient { reason: reason(error), retry_after: None }
+}
+
+/// Why there is no answer. The URL is left out: it says nothing that the operator has not written.
+pub fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut source = error.source();
@@ -269,11 +283,11 @@ fn unreachable(error: reqwest::Error) -> AttemptError {
         }
         source = cause.source();
     }
-    AttemptError::Transient { reason, retry_after: None }
+    reason
 }
 
 /// An identifier of InfluxQL, whatever it holds.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let mut out = String::from("\"");
     for character in name.chars() {
         match character {

@@ -28,6 +28,7 @@ pub struct Schema {
     pub with_fields: bool,
     pub cluster_name: String,
     pub disable_counter_metrics: bool,
+    pub pod_id_tag: bool,
     pub timestamps: Timestamps,
 }
 
@@ -37,6 +38,7 @@ impl Schema {
             with_fields: config.with_fields,
             cluster_name: config.cluster_name.clone(),
             disable_counter_metrics: config.disable_counter_metrics,
+            pod_id_tag: config.pod_id_tag,
             timestamps: config.timestamps,
         }
     }
@@ -44,20 +46,27 @@ impl Schema {
     /// Whether a label of this name becomes a tag. `cluster_name` is ours on every point.
     pub fn is_tag(&self, label: &str) -> bool {
         let ours = label == "cluster_name" && !self.cluster_name.is_empty();
-        !label.is_empty() && !ours && !NO_TAGS.contains(&label)
+        let kept_out = NO_TAGS.contains(&label) && !(self.pod_id_tag && label == "pod_id");
+        !label.is_empty() && !ours && !kept_out
     }
+}
 
-    /// Measurement and field of a metric.
-    fn names<'a>(&self, metric: &'a str) -> (&'a str, &'a str) {
-        if !self.with_fields {
-            return (metric, "value");
-        }
-        match metric.split_once('/') {
-            Some((measurement, "")) if !measurement.is_empty() => (measurement, "value"),
-            Some((measurement, field)) if !measurement.is_empty() => (measurement, field),
-            _ => (metric, "value"),
-        }
+/// Measurement and field of a metric.
+fn names(metric: &str, with_fields: bool) -> (&str, &str) {
+    if !with_fields {
+        return (metric, "value");
     }
+    match metric.split_once('/') {
+        Some((measurement, "")) if !measurement.is_empty() => (measurement, "value"),
+        Some((measurement, field)) if !measurement.is_empty() => (measurement, field),
+        _ => (metric, "value"),
+    }
+}
+
+/// Measurement and field of a metric as the server keeps them, for those who read.
+pub fn stored_names(metric: &str, with_fields: bool) -> (String, String) {
+    let (measurement, field) = names(metric, with_fields);
+    (text::stored(text::push_measurement, measurement), text::stored(text::push_field, field))
 }
 
 /// What a metric of a batch becomes.
@@ -99,7 +108,7 @@ impl Columns {
         let mut fields: HashMap<(u32, Vec<u8>), u32> = HashMap::new();
         for (row, &name) in batch.metrics.name.iter().enumerate() {
             let metric = batch.symbols.get(name);
-            let (measurement, field) = schema.names(metric);
+            let (measurement, field) = names(metric, schema.with_fields);
             let start = text.len();
             text::push_measurement(&mut text, measurement);
             let middle = text.len();

@@ -37,6 +37,19 @@ pub fn push_value(out: &mut Vec<u8>, value: &str) {
     push(out, value, true);
 }
 
+/// What the server keeps of what one of these appends.
+pub fn stored(push: fn(&mut Vec<u8>, &str), text: &str) -> String {
+    let mut escaped = Vec::new();
+    push(&mut escaped, text);
+    let mut kept = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.into_iter().peekable();
+    while let Some(byte) = bytes.next() {
+        let escapes = byte == b'\\' && matches!(bytes.peek(), Some(b',' | b' ' | b'='));
+        kept.push(if escapes { bytes.next().unwrap_or(byte) } else { byte });
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
 fn push(out: &mut Vec<u8>, text: &str, escape_equals: bool) {
     let bytes = text.as_bytes();
     let mut plain = 0;
@@ -92,5 +105,15 @@ mod tests {
             push(&mut out, text);
             assert_eq!(String::from_utf8(out).unwrap(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_has_no_escapes() {
+        for (text, want) in
+            [("a,b c=d", "a,b c=d"), ("C:\\", "C:/"), ("a\\b\\,", "a\\b/,"), ("two\nlines", "two lines")]
+        {
+            assert_eq!(stored(push_value, text), want, "{text:?}");
+        }
+        assert_eq!(stored(push_key, "time"), "time_");
     }
 }
