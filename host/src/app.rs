@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::batch::TypeRegistry;
 use crate::config::{Config, Target};
-use crate::http::{self, Port, PortError};
+use crate::http::{self, Historical, Port, PortError};
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
 use crate::reloads::Reloads;
@@ -66,6 +66,9 @@ pub enum AppError {
     /// Credentials of the kubelets.
     #[error(transparent)]
     Scrape(#[from] ScrapeSetupError),
+    /// The certificate of the database that the historical API reads.
+    #[error("historical: {0}")]
+    Historical(#[from] crate::tls::TlsError),
     /// A sink's certificate or output.
     #[error("sink `{0}`: {1}")]
     Sink(String, String),
@@ -87,7 +90,10 @@ impl AppError {
     /// Whether a better configuration would mend it.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Rules(_) | Self::Connect(_) | Self::Scrape(_) | Self::Sink(..) | Self::Port(_))
+        matches!(
+            self,
+            Self::Rules(_) | Self::Connect(_) | Self::Scrape(_) | Self::Historical(_) | Self::Sink(..) | Self::Port(_)
+        )
     }
 }
 
@@ -117,6 +123,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
     let scraper = Scraper::new(config.source.kubelet.clone(), &connected.credentials)?;
     let ports = open_ports(&config, &connected.client).await?;
     let address = ports.first().and_then(Port::address).unwrap_or(config.http.listen).to_string();
+    let historical = config.historical.as_ref().map(Historical::new).transpose()?.map(Arc::new);
     let sinks: Arc<[SinkHandle]> = start_sinks(&config)?.into();
 
     let (store, stored) = crate::store::start(&config.store)
@@ -142,6 +149,7 @@ pub async fn run(config: Config, options: Options, stop: impl Future<Output = ()
         failures: engine.failures(),
         store: stored,
         export: config.http.export,
+        historical,
     };
     if !config.http.record {
         shown.failures.keep_no_batches();

@@ -59,6 +59,7 @@ Heapster's flags (`_` and `-` are alike, one dash will do):
   --metric-resolution=60s   --heapster-port=8082   --listen-ip=IP
   --label-separator=,   --ignore-label=NAME   --store-label=NAME|NEW=NAME
   --disable-export   --disable-metric-sink
+  --historical-source=influxdb[:URL][?OPTIONS], options as those of the sink
 With --config, --source replaces the source of the file, and --sink adds to its sinks.
 Flags that have lost their meaning are accepted with a warning; those of features that
 are not there are refused.";

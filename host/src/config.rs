@@ -11,6 +11,7 @@ use toml::Table;
 pub mod fields;
 mod files;
 pub mod flags;
+mod historical;
 mod http;
 pub mod outside;
 pub mod problems;
@@ -23,6 +24,7 @@ pub mod uri;
 pub mod urls;
 pub mod values;
 
+pub use historical::HistoricalConfig;
 pub use http::{ClientsConfig, HttpConfig, KeyFiles, SecureConfig};
 pub use outside::Outside;
 pub use problems::{Problems, Refused};
@@ -65,6 +67,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Our own HTTP port.
     pub http: HttpConfig,
+    /// What Heapster's historical API is answered from; `None`: there is none.
+    pub historical: Option<HistoricalConfig>,
 }
 
 impl Default for Config {
@@ -76,6 +80,7 @@ impl Default for Config {
             sinks: Vec::new(),
             store: StoreConfig::default(),
             http: HttpConfig::default(),
+            historical: None,
         }
     }
 }
@@ -179,6 +184,7 @@ fn from_toml(text: &str, outside: &Outside, problems: &Problems) -> Config {
                 .map_or(default.store.max_memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         },
         http: http::from_toml(fields.table("http")),
+        historical: fields.has("historical").then(|| historical::from_toml(fields.table("historical"))).flatten(),
     };
     store.finish();
     fields.finish();
@@ -223,6 +229,8 @@ fn apply_flags(config: &mut Config, given: &[Given], outside: &Outside, problems
                     config.store.keep = Duration::ZERO;
                 }
             }
+            Meaning::Historical if value.is_empty() => {}
+            Meaning::Historical => config.historical = historical::from_uri(value, outside, problems),
             Meaning::Http(flag) => http.read(flag, value, problems),
             Meaning::Nothing(_) | Meaning::Unsupported(_) => {}
         }
@@ -263,6 +271,13 @@ fn check_together(config: &Config, problems: &Problems) {
             &format!("use less than the resolution ({})", values::duration_text(config.resolution)),
         );
     }
+    if let Some(historical) = &config.historical {
+        for sink in &config.sinks {
+            if let Target::Influxdb(sink) = &sink.target {
+                historical.check_beside(sink, problems);
+            }
+        }
+    }
     if config.sinks.is_empty() && problems.is_empty() {
         problems
             .warn("there is no sink: points are counted and shown, but written nowhere; add --sink=log or a [[sink]]");
@@ -290,6 +305,9 @@ impl Config {
             root.insert("store".to_owned(), store.into());
         }
         root.insert("http".to_owned(), self.http.to_toml().into());
+        if let Some(historical) = &self.historical {
+            root.insert("historical".to_owned(), historical.to_toml().into());
+        }
         root
     }
 }

@@ -8,6 +8,7 @@ mod certificate;
 mod chain;
 mod failures;
 mod guard;
+mod historical;
 mod metrics;
 mod model;
 mod ops;
@@ -49,6 +50,7 @@ use crate::taps::Taps;
 use crate::throttle::Throttle;
 pub use certificate::CertificateError;
 use failures::Failing;
+pub use historical::Historical;
 use model::Modelled;
 use places::{Place, Places};
 pub use port::{Port, PortError};
@@ -105,6 +107,8 @@ pub struct Shown {
     pub store: Option<StoreReader>,
     /// Whether `metric-export` has anything in it.
     pub export: bool,
+    /// What Heapster's historical API is answered from; `None`: there is none.
+    pub historical: Option<Arc<Historical>>,
 }
 
 /// Answers until the task is aborted, which ends all connections.
@@ -186,7 +190,7 @@ async fn converse(
     }
 }
 
-fn router(Shown { board, batches, reloads, failures, store, export }: Shown) -> Router {
+fn router(Shown { board, batches, reloads, failures, store, export, historical }: Shown) -> Router {
     let resolution = board.resolution();
     let failing = Failing { board: board.clone(), failures };
     let (record, tap, failed) = match batches {
@@ -219,6 +223,7 @@ fn router(Shown { board, batches, reloads, failures, store, export }: Shown) -> 
         .with_state(Arc::clone(&board))
         .merge(resource::routes(Resourced { board, store: store.clone() }))
         .merge(heapsters(Modelled { store, export }))
+        .merge(historical::routes(historical))
 }
 
 /// The routes that were Heapster's.

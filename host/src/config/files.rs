@@ -46,6 +46,9 @@ fn named<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
         add("source.kubernetes.kubelet.token-file", path);
     }
     config.http.files().into_iter().for_each(|(key, path)| add(key, path));
+    if let Some(path) = config.historical.as_ref().and_then(|historical| historical.certificate_authority.as_deref()) {
+        add("historical.certificate-authority", path);
+    }
     for (at, sink) in config.sinks.iter().enumerate() {
         if let Target::Influxdb(influxdb) = &sink.target
             && let Some(path) = &influxdb.certificate_authority

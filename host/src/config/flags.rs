@@ -41,6 +41,8 @@ pub enum Meaning {
     DisableExport,
     /// `--disable-metric-sink`.
     DisableMetricSink,
+    /// `--historical-source`.
+    Historical,
     /// What is about our ports' TLS.
     Http(HttpFlag),
     /// Accepted with a warning that gives this reason.
@@ -109,7 +111,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     switch("disable-export", Meaning::DisableExport),
     switch("disable-metric-sink", Meaning::DisableMetricSink),
-    text("historical-source", Meaning::Unsupported("there is no historical API; query the database itself")),
+    text("historical-source", Meaning::Historical),
     text("tls-cert", Meaning::Http(HttpFlag::Certificate)),
     text("tls-key", Meaning::Http(HttpFlag::Key)),
     text("tls-client-ca", Meaning::Http(HttpFlag::ClientAuthority)),

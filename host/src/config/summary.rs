@@ -20,6 +20,9 @@ impl fmt::Display for Config {
             writeln!(f, "{:<12}{}", if index == 0 { "sinks" } else { "" }, sink(one))?;
         }
         writeln!(f, "store       {}", store(&self.store))?;
+        if let Some(historical) = &self.historical {
+            writeln!(f, "historical  {}", historical.line())?;
+        }
         write!(f, "http        {}", self.http.line())
     }
 }

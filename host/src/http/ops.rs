@@ -19,6 +19,7 @@ Millrace
 /api/v1/rules       the rules in order (JSON)
 /api/v1/rules/NAME  one of them; NAME/failures: what it failed on last
 /api/v1/model/…     Heapster's model: nodes, namespaces, pods, their metrics (JSON)
+/api/v1/historical/… the same from InfluxDB, and aggregations in buckets of time (JSON)
 /apis/…             the metrics APIs, for kubectl top and autoscalers (JSON)
 /metrics            what is counted, for Prometheus
 /api/v1/record      batches of the next cycle, for `millrace rule record`

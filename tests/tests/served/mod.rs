@@ -77,6 +77,7 @@ impl Served {
             failures: engine.failures(),
             store: Some(reader.clone()),
             export: true,
+            historical: None,
         };
         let mut server = JoinSet::new();
         server.spawn(http::serve(port, shown));
