@@ -21,6 +21,7 @@ mod reply;
 mod resource;
 mod tap;
 mod tls;
+mod turns;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub use certificate::CertificateError;
 use failures::Failing;
 use model::Modelled;
 use places::{Place, Places};
-pub use port::{Port, PortError};
+pub use port::{Port, PortError, check_certificates};
 use record::Recorded;
 use reload::Reloading;
 use resource::Resourced;
