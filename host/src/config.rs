@@ -278,6 +278,10 @@ fn check_together(config: &Config, problems: &Problems) {
             }
         }
     }
+    if config.http.collides() {
+        let text = config.http.listen.to_string();
+        problems.bad("http.secure.listen", &text, "use another port than that of `http.listen`");
+    }
     if config.sinks.is_empty() && problems.is_empty() {
         problems
             .warn("there is no sink: points are counted and shown, but written nowhere; add --sink=log or a [[sink]]");

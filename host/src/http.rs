@@ -22,6 +22,7 @@ mod reply;
 mod resource;
 mod tap;
 mod tls;
+mod turns;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ use failures::Failing;
 pub use historical::Historical;
 use model::Modelled;
 use places::{Place, Places};
-pub use port::{Port, PortError};
+pub use port::{Port, PortError, check_certificates};
 use record::Recorded;
 use reload::Reloading;
 use resource::Resourced;

@@ -290,6 +290,9 @@ async fn certificates_that_are_of_no_use_are_told_at_start() {
         let setup = setup(&sim, http).file("tls.crt", certificate).file("tls.key", key);
         async move { setup.outcome("run").await }
     };
+    let checked = setup(&sim, http).file("tls.crt", &one.certificate).file("tls.key", &other.key);
+    let checked = checked.outcome("check").await;
+    assert!(checked.stderr.contains("tls.key`: no key of `"), "{}", checked.stderr);
     for (outcome, want) in [
         (start(&one.certificate, &other.key).await, "tls.key`: no key of `"),
         (start("words", &one.key).await, "tls.crt`: no PEM certificate in it"),

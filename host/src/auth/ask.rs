@@ -56,7 +56,9 @@ impl Ask {
             let (version, namespace, name) = (version.to_owned(), namespace.to_owned(), name.to_owned());
             return Some(Self::Resource { verb, group, version, resource, namespace, name });
         }
-        Some(Self::Path { verb: path_verb(method), path: format!("/{}", parts.join("/")) })
+        // A slash at the end is asked with: rules for paths are about it, too.
+        let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+        Some(Self::Path { verb: path_verb(method), path: format!("/{}{end}", parts.join("/")) })
     }
 
     /// The sentence that Kubernetes refuses with.
@@ -108,7 +110,9 @@ fn path_verb(method: &Method) -> &'static str {
         Method::PATCH => "patch",
         Method::DELETE => "delete",
         Method::OPTIONS => "options",
-        _ => "",
+        Method::CONNECT => "connect",
+        Method::TRACE => "trace",
+        _ => "other",
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
                 resource("list", "v1beta1", "namespaces/a/pods/p/log", "", ""),
             ),
             (Method::GET, "/apis/metrics.k8s.io/v1beta1", path("get", "/apis/metrics.k8s.io/v1beta1")),
-            (Method::GET, "/api/v1/model/nodes/a/metrics/", path("get", "/api/v1/model/nodes/a/metrics")),
+            (Method::GET, "/api/v1/model/nodes/a/metrics/", path("get", "/api/v1/model/nodes/a/metrics/")),
             (Method::POST, "/api/v1/rules/reload", path("post", "/api/v1/rules/reload")),
             (Method::GET, "/", path("get", "/")),
             (Method::GET, "/apis/metrics.k8s.io/v1beta1/namespaces/a%2fpods/pods", None),

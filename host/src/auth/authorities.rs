@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -60,30 +60,32 @@ impl FrontProxy {
         self.authority.vouches_for(presented, since_1970).is_ok() && allowed()
     }
 
-    /// Whom it speaks for, if it says so. Must be called only for its own requests.
+    /// Whom it speaks for, if it says so and all of it is text. Must be called only for its own requests.
     pub(super) fn user(&self, headers: &HeaderMap) -> Option<User> {
+        let text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).map(str::to_owned).ok();
         let first = |names: &[String]| {
             let mut found = names.iter().flat_map(|name| headers.get_all(name.as_str()));
-            found.find_map(|value| value.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned))
+            found.find(|value| !value.is_empty()).map_or(Some(String::new()), text)
         };
-        let name = first(&self.user_headers)?;
+        let name = first(&self.user_headers).filter(|name| !name.is_empty())?;
         let mut groups = Vec::new();
         for header in &self.group_headers {
-            let values = headers.get_all(header.as_str()).into_iter().filter_map(|value| value.to_str().ok());
-            groups.extend(values.map(str::to_owned).take(MAX_VALUES));
+            for value in headers.get_all(header.as_str()).into_iter().take(MAX_VALUES) {
+                groups.push(text(value)?);
+            }
         }
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (header, value) in headers {
             let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(prefix.as_str()));
-            if let (Some(key), Ok(value)) = (key, value.to_str()) {
+            if let Some(key) = key {
                 let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned();
                 let values = extra.entry(key).or_default();
                 if values.len() < MAX_VALUES {
-                    values.push(value.to_owned());
+                    values.push(text(value)?);
                 }
             }
         }
-        Some(User { name, uid: first(&self.uid_headers).unwrap_or_default(), groups, extra }.authenticated())
+        Some(User { name, uid: first(&self.uid_headers)?, groups, extra }.authenticated())
     }
 }
 
@@ -110,7 +112,7 @@ impl Authorities {
                 authority,
                 allowed_names: list("requestheader-allowed-names", &[])?,
                 user_headers: list("requestheader-username-headers", &["X-Remote-User"])?,
-                uid_headers: list("requestheader-uid-headers", &["X-Remote-Uid"])?,
+                uid_headers: list("requestheader-uid-headers", &[])?,
                 group_headers: list("requestheader-group-headers", &["X-Remote-Group"])?,
                 extra_prefixes: list("requestheader-extra-headers-prefix", &["X-Remote-Extra-"])?
                     .iter()
@@ -217,7 +219,8 @@ mod tests {
     #[test]
     fn the_proxy_s_headers_name_the_user() {
         let pem = issuer("front-proxy").pem();
-        let read = Authorities::read(&data(&[("requestheader-client-ca-file", &pem)]));
+        let uid = ("requestheader-uid-headers", r#"["X-Remote-Uid"]"#);
+        let read = Authorities::read(&data(&[("requestheader-client-ca-file", &pem), uid]));
         let proxy = read.front_proxy.unwrap();
         let user = proxy.user(&headers(&[
             ("x-remote-user", "anna"),
@@ -233,6 +236,17 @@ mod tests {
         let want = User { name: "anna".to_owned(), uid: "7".to_owned(), groups, extra: extra.into() };
         assert_eq!(user, Some(want));
         assert_eq!(proxy.user(&headers(&[("x-remote-group", "system:masters")])), None);
+        let named = |pairs: &[(&str, &[u8])]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap()));
+            proxy.user(&pairs.collect())
+        };
+        let user = named(&[("x-remote-user", "jürgen".as_bytes()), ("x-remote-group", "Büro".as_bytes())]).unwrap();
+        assert_eq!((user.name.as_str(), user.groups[0].as_str()), ("jürgen", "Büro"));
+        assert_eq!(named(&[("x-remote-user", b"anna"), ("x-remote-group", b"\xff")]), None, "no group is lost");
+        let nobody = named(&[("x-remote-user", b"system:anonymous"), ("x-remote-group", b"system:unauthenticated")]);
+        assert_eq!(nobody.unwrap().groups, ["system:unauthenticated"]);
         assert_eq!(proxy.user(&headers(&[("x-remote-user", "")])), None);
     }
 

@@ -1,5 +1,6 @@
 //! Client certificates: whether an authority vouches for one, and whom it names.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::User;
+
+/// Certificates of one authority, at most.
+const MAX_ROOTS: usize = 100;
 
 /// What a client showed in the TLS handshake, its own certificate first. It has proved that it holds
 /// the key; who vouches for the certificate is not known yet.
@@ -37,6 +41,9 @@ pub enum AuthorityError {
     /// There is no certificate in it.
     #[error("there is no PEM certificate in it")]
     Empty,
+    /// There are more than anybody needs, and each would be tried.
+    #[error("there are {0} certificates in it; {MAX_ROOTS} are enough")]
+    Many(usize),
     /// It is no PEM, or no certificate.
     #[error("it is no PEM certificate: {0}")]
     Malformed(String),
@@ -44,7 +51,15 @@ pub enum AuthorityError {
 
 /// A certificate authority, or several that are trusted alike.
 #[derive(Debug, Clone)]
-pub struct Authority(Arc<dyn ClientCertVerifier>);
+pub struct Authority(Arc<[Root]>);
+
+/// One certificate of an authority. Its own dates are looked at here: a trust anchor has none for rustls.
+#[derive(Debug)]
+struct Root {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Seconds since 1970.
+    valid: RangeInclusive<i64>,
+}
 
 impl Authority {
     /// Those of a PEM text.
@@ -53,17 +68,24 @@ impl Authority {
     /// [`AuthorityError`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, AuthorityError> {
         let malformed = |error: &dyn std::fmt::Display| AuthorityError::Malformed(error.to_string());
-        let mut roots = RootCertStore::empty();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| malformed(&error))?;
-            roots.add(certificate).map_err(|error| malformed(&error))?;
+            let (_, read) = X509Certificate::from_der(&certificate).map_err(|error| malformed(&error))?;
+            let valid = read.validity().not_before.timestamp()..=read.validity().not_after.timestamp();
+            let mut store = RootCertStore::empty();
+            store.add(certificate.clone()).map_err(|error| malformed(&error))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider)).build();
+            roots.push(Root { verifier: verifier.map_err(|error| malformed(&error))?, valid });
         }
         if roots.is_empty() {
             return Err(AuthorityError::Empty);
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        verifier.map(Self).map_err(|error| malformed(&error))
+        if roots.len() > MAX_ROOTS {
+            return Err(AuthorityError::Many(roots.len()));
+        }
+        Ok(Self(roots.into()))
     }
 
     /// Whether it vouches, at this moment, for the certificate as that of a client.
@@ -75,7 +97,18 @@ impl Authority {
             return Err("no certificate".to_owned());
         };
         let now = UnixTime::since_unix_epoch(since_1970);
-        self.0.verify_client_cert(own, others, now).map(drop).map_err(|error| error.to_string())
+        let mut why = String::new();
+        for root in self.0.iter() {
+            if !root.valid.contains(&now.as_secs().cast_signed()) {
+                why = "the authority's own certificate is expired or not valid yet".to_owned();
+                continue;
+            }
+            match root.verifier.verify_client_cert(own, others, now) {
+                Ok(_) => return Ok(()),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
     }
 }
 
@@ -141,6 +174,21 @@ pub(super) mod tests {
         assert!(authority.vouches_for(&client(&theirs, "anna", "", 2040), NOW).is_err());
         assert!(authority.vouches_for(&Presented::new(&[]), NOW).is_err());
         assert!(authority.vouches_for(&Presented::new(&[CertificateDer::from(vec![1, 2, 3])]), NOW).is_err());
+    }
+
+    #[test]
+    fn an_authority_that_is_over_vouches_for_nobody() {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(2024, 1, 1);
+        let old = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let young = issuer("young");
+        let both = Authority::from_pem(format!("{}{}", old.pem(), young.pem()).as_bytes()).unwrap();
+        assert!(both.vouches_for(&client(&old, "anna", "", 2040), NOW).is_err());
+        assert_eq!(both.vouches_for(&client(&young, "anna", "", 2040), NOW), Ok(()));
+        let only = Authority::from_pem(old.pem().as_bytes()).unwrap();
+        let why = only.vouches_for(&client(&old, "anna", "", 2040), NOW).unwrap_err();
+        assert_eq!(why, "the authority's own certificate is expired or not valid yet");
     }
 
     #[test]

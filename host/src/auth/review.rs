@@ -36,7 +36,8 @@ pub(super) struct Reviews {
     client: Client,
     /// By the token's hash: a token is worth nothing to whoever reads our memory later.
     tokens: Kept<[u8; 32], Option<User>>,
-    access: Kept<(User, Ask), bool>,
+    /// By the hash of user and question, which may be long.
+    access: Kept<[u8; 32], bool>,
 }
 
 impl Reviews {
@@ -61,16 +62,18 @@ impl Reviews {
     /// # Errors
     /// The API server can't be asked.
     pub(super) async fn allows(&self, user: &User, ask: &Ask) -> Result<bool, String> {
-        self.access.get((user.clone(), ask.clone()), || self.review_access(user, ask)).await
+        let mut hash = Sha256::new();
+        // Debug's quotes and escapes keep the parts apart.
+        hash.update(format!("{user:?} {ask:?}"));
+        self.access.get(hash.finalize().into(), || self.review_access(user, ask)).await
     }
 
     async fn review_token(&self, token: &str) -> Result<Option<User>, String> {
         let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
-        let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| {
-            format!("TokenReview: {error}; bind the ClusterRole `system:auth-delegator` to Millrace's service account")
-        })?;
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let answer = answer.map_err(|error| described("TokenReview", &error))?;
         let status = answer.status.unwrap_or_default();
         if status.authenticated != Some(true) {
             return Ok(None);
@@ -81,12 +84,20 @@ impl Reviews {
     async fn review_access(&self, user: &User, ask: &Ask) -> Result<bool, String> {
         let review = SubjectAccessReview { spec: question(user, ask), ..SubjectAccessReview::default() };
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| {
-            format!(
-                "SubjectAccessReview: {error}; bind the ClusterRole `system:auth-delegator` to Millrace's service account"
-            )
-        })?;
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let answer = answer.map_err(|error| described("SubjectAccessReview", &error))?;
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+}
+
+/// A failed question, with its remedy where there is one.
+fn described(what: &str, error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "{what}: {}: bind the ClusterRole `system:auth-delegator` to Millrace's service account",
+            status.message
+        ),
+        other => format!("{what}: {other}"),
     }
 }
 

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 const MASTERS: &str = "system:masters";
 /// Everybody whom something proved.
 const AUTHENTICATED: &str = "system:authenticated";
+/// And everybody else.
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Whose name this is.
+const ANONYMOUS: &str = "system:anonymous";
 
 /// Somebody who has proved who they are, as Kubernetes describes users.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,10 +31,11 @@ impl User {
         self.groups.iter().any(|group| group == MASTERS)
     }
 
-    /// Adds the group of all who are somebody.
+    /// Adds the group of all who are somebody, but to those whom the front proxy calls nobody.
     #[must_use]
     pub fn authenticated(mut self) -> Self {
-        if !self.groups.iter().any(|group| group == AUTHENTICATED) {
+        let is_settled = |group: &String| group == AUTHENTICATED || group == UNAUTHENTICATED;
+        if self.name != ANONYMOUS && !self.groups.iter().any(is_settled) {
             self.groups.push(AUTHENTICATED.to_owned());
         }
         self

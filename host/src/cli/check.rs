@@ -9,6 +9,7 @@ use super::{EXIT_CONFIG, load, print, print_error, print_warnings};
 use crate::app;
 use crate::batch::TypeRegistry;
 use crate::config::{Inputs, Loaded, Outside};
+use crate::http::check_certificates;
 
 /// Exit code 0 or 78.
 pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
@@ -16,6 +17,10 @@ pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     };
     print_warnings(&warnings);
+    if let Err(error) = check_certificates(&config.http) {
+        print_error(&error.to_string());
+        return ExitCode::from(EXIT_CONFIG);
+    }
     let chain = match app::rules(&config, Arc::new(TypeRegistry::default())) {
         Ok(loaded) => {
             print_warnings(&loaded.warnings);

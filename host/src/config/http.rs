@@ -143,14 +143,14 @@ fn secure(fields: Fields<'_>) -> Option<SecureConfig> {
     Some(SecureConfig { tls, names: names.unwrap_or(config.names), ..config })
 }
 
-/// What may stand in a certificate.
+/// What may stand in a certificate: `*` only as the whole first part of several.
 fn is_name(text: &str) -> bool {
     let label = |part: &str| {
-        let plain =
-            part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'*');
-        plain && (1..64).contains(&part.len())
+        let plain = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        plain && (1..64).contains(&part.len()) && !part.starts_with('-') && !part.ends_with('-')
     };
-    text.parse::<IpAddr>().is_ok() || (text.len() < 254 && text.split('.').all(label))
+    let rest = text.strip_prefix("*.").unwrap_or(text);
+    text.parse::<IpAddr>().is_ok() || (text.len() < 254 && rest.split('.').all(label))
 }
 
 fn key_files(fields: &Fields<'_>) -> Option<KeyFiles> {
@@ -293,6 +293,15 @@ impl HttpConfig {
             files.extend([("http.secure.certificate", &*own.certificate), ("http.secure.key", &*own.key)]);
         }
         files
+    }
+
+    /// Whether both ports want the same place.
+    pub(super) fn collides(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| {
+            let (one, other) = (self.listen, secure.listen);
+            let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port() && one.port() != 0 && same
+        })
     }
 
     /// In one line, for people.

@@ -266,6 +266,9 @@ fn what_does_not_go_together_on_a_port_is_told() {
         assert!(errors.iter().any(|error| error.starts_with(want)), "{want}: {errors:?}");
     }
     assert_eq!(errors.len(), want.len(), "{errors:?}");
+    let errors =
+        from_file("[http]\nlisten = '0.0.0.0:1'\n[http.secure]\nlisten = '127.0.0.1:1'", &[]).unwrap_err().errors;
+    assert!(errors[0].ends_with("use another port than that of `http.listen`"), "{errors:?}");
     let errors = from_file("[http]\nclient-authority = '/kc'", &[]).unwrap_err().errors;
     assert!(errors[0].starts_with("`http.client-authority` needs TLS"), "{errors:?}");
 }

@@ -18,6 +18,8 @@ use crate::config::{KeyFiles, SecureConfig};
 
 /// How often files are looked at: certificates are replaced days before they end.
 const LOOK: Duration = Duration::from_secs(3);
+/// So many looks in a row that find no file are worth a word, once.
+const FAILING: u32 = 3;
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// Every certificate that is made at start names these, too.
@@ -118,16 +120,27 @@ pub(super) async fn changes<const N: usize, F: Future<Output = ()>>(
     mut changed: impl FnMut([Vec<u8>; N]) -> F,
 ) {
     let mut known: Option<[Vec<u8>; N]> = None;
+    let mut failing = 0;
     loop {
         let read: Result<Vec<_>, _> = paths.iter().map(|path| read(path)).collect();
-        // A file that is missing for a moment is being replaced.
-        if let Some(now) = read.ok().and_then(|read| <[Vec<u8>; N]>::try_from(read).ok())
-            && known.as_ref() != Some(&now)
-        {
-            if known.is_some() {
-                changed(now.clone()).await;
+        match read.map(<[Vec<u8>; N]>::try_from) {
+            Ok(Ok(now)) => {
+                failing = 0;
+                if known.as_ref() != Some(&now) {
+                    if known.is_some() {
+                        changed(now.clone()).await;
+                    }
+                    known = Some(now);
+                }
             }
-            known = Some(now);
+            Ok(Err(_)) => {}
+            // A file that is missing for a moment is being replaced.
+            Err(error) => {
+                failing += 1;
+                if failing == FAILING {
+                    warn!(%error, "what was read from it last stays in use");
+                }
+            }
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -20,8 +20,9 @@ use axum::routing::get;
 use serde::Serialize;
 use tracing::warn;
 
-use super::model::{nowhere, unacceptable};
-use super::reply::{JSON, accepts_json, in_pieces};
+use super::model::{busy, nowhere, unacceptable};
+use super::reply::{JSON, PIECE, accepts_json, in_pieces};
+use super::turns;
 use crate::config::HistoricalConfig;
 use crate::throttle::Throttle;
 use crate::tls::TlsError;
@@ -76,7 +77,13 @@ async fn historical(State(historical): State<Option<Arc<Historical>>>, uri: Uri,
         return unacceptable();
     }
     match historical.answer(ask, uri.query().unwrap_or_default()).await {
-        Ok(body) => in_pieces(&headers, JSON, std::iter::once(body)),
+        Ok(body) if body.len() <= PIECE => in_pieces(&headers, JSON, std::iter::once(body), None),
+        Ok(body) => {
+            let Some(turn) = turns::turn().await else { return busy() };
+            let starts = (0..body.len()).step_by(PIECE);
+            let pieces = starts.map(move |start| body[start..body.len().min(start + PIECE)].to_vec());
+            in_pieces(&headers, JSON, pieces, Some(turn))
+        }
         Err(failure) => {
             if failure.0.is_server_error() {
                 historical.warn(&failure.1);

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::reply::{JSON, PIECE, accepts_gzip, accepts_json, in_pieces};
+use super::turns;
 use crate::store::StoreReader;
 use route::Ask;
 
@@ -43,7 +44,8 @@ pub(super) async fn model(State(modelled): State<Modelled>, uri: Uri, headers: H
     let snapshot = store.snapshot();
     match ask {
         Ask::PodList(namespace, pods, metric) => {
-            in_pieces(&headers, JSON, answer::pod_list(snapshot, namespace, pods, metric, query))
+            let Some(turn) = turns::turn().await else { return busy() };
+            in_pieces(&headers, JSON, answer::pod_list(snapshot, namespace, pods, metric, query), Some(turn))
         }
         ask => whole(&headers, &answer::answer(&snapshot, &ask, &query)),
     }
@@ -58,7 +60,8 @@ pub(super) async fn export(State(modelled): State<Modelled>, headers: HeaderMap)
     if !modelled.export {
         return whole(&headers, &serde_json::Value::Array(Vec::new()));
     }
-    in_pieces(&headers, JSON, export::pieces(store.snapshot()))
+    let Some(turn) = turns::turn().await else { return busy() };
+    in_pieces(&headers, JSON, export::pieces(store.snapshot()), Some(turn))
 }
 
 /// What there is in it.
@@ -75,6 +78,11 @@ fn off() -> Response {
         .into_response()
 }
 
+pub(super) fn busy() -> Response {
+    let wait = [(header::RETRY_AFTER, turns::RETRY_AFTER)];
+    (StatusCode::SERVICE_UNAVAILABLE, wait, format!("503: {}\n", turns::BUSY)).into_response()
+}
+
 pub(super) fn unacceptable() -> Response {
     (StatusCode::NOT_ACCEPTABLE, "406: Not Acceptable").into_response()
 }
@@ -85,5 +93,5 @@ fn whole(headers: &HeaderMap, what: &serde_json::Value) -> Response {
     if body.len() <= PIECE && !accepts_gzip(headers) {
         return ([(header::CONTENT_TYPE, JSON)], body).into_response();
     }
-    in_pieces(headers, JSON, std::iter::once(body))
+    in_pieces(headers, JSON, std::iter::once(body), None)
 }

@@ -1,6 +1,7 @@
 //! Our ports: the one that Heapster had, and the one that asks the API server who somebody is.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use kube::Client;
@@ -90,6 +91,31 @@ impl Port {
     }
 }
 
+/// Whether the certificates and keys that the configuration names are of use; nothing is opened.
+///
+/// # Errors
+/// The first that is not, as [`Port::open`] and [`Port::open_secure`] would say.
+pub fn check_certificates(config: &HttpConfig) -> Result<(), CertificateError> {
+    crate::tls::install_provider();
+    if let Some(files) = &config.tls {
+        certificate::load(files)?;
+    }
+    if let Some(clients) = &config.clients {
+        read_authority(&clients.authority)?;
+    }
+    match &config.secure {
+        Some(SecureConfig { tls: Some(files), .. }) => certificate::load(files).map(drop),
+        Some(secure) => certificate::make(secure).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn read_authority(path: &Path) -> Result<Authority, CertificateError> {
+    let pem = certificate::read(path)?;
+    Authority::from_pem(&pem)
+        .map_err(|error| CertificateError::Unusable { path: path.to_owned(), reason: error.to_string() })
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, PortError> {
     TcpListener::bind(address).await.map_err(|error| PortError::Listen(address, error))
 }
@@ -102,15 +128,12 @@ fn from_files(files: &KeyFiles, following: &mut JoinSet<()>) -> Result<TlsAccept
 
 fn trusted(config: &ClientsConfig, following: &mut JoinSet<()>) -> Result<Clients, PortError> {
     let path = config.authority.clone();
-    let read = |pem: &[u8]| Authority::from_pem(pem).map_err(|error| error.to_string());
-    let authority =
-        read(&certificate::read(&path)?).map_err(|reason| CertificateError::Unusable { path: path.clone(), reason })?;
-    let (sender, authority) = watch::channel(authority);
+    let (sender, authority) = watch::channel(read_authority(&path)?);
     following.spawn(async move {
         let shown = path.display().to_string();
-        certificate::changes([path], async |[pem]| match read(&pem) {
+        certificate::changes([path], async |[pem]| match Authority::from_pem(&pem) {
             Ok(authority) => drop(sender.send_replace(authority)),
-            Err(error) => warn!(authority = %shown, error, "clients are still judged by the old authority"),
+            Err(error) => warn!(authority = %shown, %error, "clients are still judged by the old authority"),
         })
         .await;
     });

@@ -1,7 +1,6 @@
 //! How answers of Heapster's and Kubernetes' APIs are sent: what a client accepts, compression, bodies in
 //! pieces. What is in them is not its business.
 
-use std::convert::Infallible;
 use std::io::Write as _;
 
 use axum::body::Body;
@@ -9,6 +8,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use super::turns::{self, Turn};
 
 /// The content type of most answers.
 pub(super) const JSON: &str = "application/json";
@@ -36,16 +37,17 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     asked.any(|value| value.to_str().is_ok_and(|text| text.split(',').any(is_gzip)))
 }
 
-/// An answer that is made while it is sent, compressed if that is asked for.
+/// An answer that is made while it is sent, compressed if that is asked for. A long one has a turn.
 pub(super) fn in_pieces(
     headers: &HeaderMap,
     kind: &'static str,
     pieces: impl Iterator<Item = Vec<u8>> + Send + 'static,
+    turn: Option<Turn>,
 ) -> Response {
     let packed =
         Packed { pieces, gzip: accepts_gzip(headers).then(|| GzEncoder::new(Vec::new(), Compression::fast())) };
     let gzip = packed.gzip.is_some();
-    let body = Body::from_stream(futures::stream::iter(packed.fuse().map(Ok::<_, Infallible>)));
+    let body = Body::from_stream(turns::pieces(packed, turn));
     let mut response = ([(header::CONTENT_TYPE, kind)], body).into_response();
     let answer = response.headers_mut();
     answer.insert(header::VARY, header::HeaderValue::from_static("accept, accept-encoding"));

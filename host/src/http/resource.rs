@@ -22,8 +22,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::reply::{JSON, accepts_json, in_pieces};
+use super::turns;
 use crate::kube::{Inventory, NodeFacts, PodFacts};
 use crate::status::Board;
 use crate::store::{Snapshot, StoreReader};
@@ -34,6 +36,9 @@ use objects::{Include, Item, Writing};
 use refusal::Refusal;
 use route::{Api, Ask, Objects};
 use usage::Containers;
+
+/// Lists that are made at one time, on threads beside the runtime.
+static MAKING: Semaphore = Semaphore::const_new(2);
 
 /// What the metrics APIs answer from.
 #[derive(Clone)]
@@ -115,7 +120,7 @@ fn whole(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
         response.headers_mut().insert(header::VARY, vary);
         return response;
     }
-    in_pieces(headers, kind, std::iter::once(body))
+    in_pieces(headers, kind, std::iter::once(body), None)
 }
 
 /// Heapster's answers, in its words where it has none.
@@ -152,10 +157,14 @@ async fn old(
         Objects::Nodes | Objects::Pods(_) => None,
     };
     let kind = kind(&objects);
+    let turn = match missing {
+        Some(_) => None,
+        None => Some(turns::turn().await.ok_or((StatusCode::SERVICE_UNAVAILABLE, turns::BUSY.to_owned()))?),
+    };
     let mut items = resourced.items(objects, selected, Containers::Regular, false).await;
     let now = now();
     match missing {
-        None => Ok(in_pieces(headers, JSON, objects::list(kind, items, api, now))),
+        None => Ok(in_pieces(headers, JSON, objects::list(kind, items, api, now), turn)),
         Some(missing) => match items.pop() {
             Some(item) => Ok(whole(headers, JSON, objects::single(&item, Writing { api, now: &now }))),
             None => Err((StatusCode::NOT_FOUND, missing)),
@@ -198,6 +207,7 @@ async fn new(
         Objects::Nodes | Objects::Pods(_) => Refusal::nowhere(),
     };
     let kind = kind(&objects);
+    let turn = if single { None } else { Some(turns::turn().await.ok_or_else(Refusal::busy)?) };
     let items = resourced.items(objects, selected, Containers::WithSidecars, true).await;
     if single && items.is_empty() {
         return Err(missing);
@@ -205,10 +215,10 @@ async fn new(
     let now = now();
     Ok(match (form, items.as_slice()) {
         (Form::Table(version), _) => {
-            in_pieces(headers, table_kind(version), objects::table(items, version, include, now))
+            in_pieces(headers, table_kind(version), objects::table(items, version, include, now), turn)
         }
         (Form::Object, [item]) if single => whole(headers, JSON, objects::single(item, Writing { api, now: &now })),
-        (Form::Object, _) => in_pieces(headers, JSON, objects::list(kind, items, api, now)),
+        (Form::Object, _) => in_pieces(headers, JSON, objects::list(kind, items, api, now), turn),
     })
 }
 
@@ -311,6 +321,9 @@ impl Resourced {
     async fn items(&self, objects: Objects, selected: Selected, which: Containers, running: bool) -> Vec<Item> {
         let (Some(store), Some(cluster)) = (&self.store, self.board.cluster()) else { return Vec::new() };
         let snapshot = store.snapshot();
+        // However many wait for theirs, two lists are made at one time.
+        let is_list = matches!(objects, Objects::Nodes | Objects::Pods(_));
+        let _making = if is_list { MAKING.acquire().await.ok() } else { None };
         let make = move || items(&snapshot, &cluster, objects, &selected, which, running);
         tokio::task::spawn_blocking(make).await.unwrap_or_default()
     }

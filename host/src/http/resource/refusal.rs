@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::http::reply::JSON;
+use crate::http::turns;
 
 /// A `Status` of failure.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,16 @@ impl Refusal {
         }
     }
 
+    /// Others ask for too much at this moment.
+    pub fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            reason: "ServiceUnavailable",
+            message: turns::BUSY.to_owned(),
+            details: Some(json!({"retryAfterSeconds": 5})),
+        }
+    }
+
     /// The client takes nothing that there is.
     pub fn unacceptable() -> Self {
         Self {
@@ -99,6 +110,9 @@ impl IntoResponse for Refusal {
         let mut body = self.body().to_string();
         body.push('\n');
         let mut response = (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(turns::RETRY_AFTER));
+        }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
