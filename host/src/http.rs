@@ -128,6 +128,8 @@ async fn accept(listener: &TcpListener, tls: Option<&TlsAcceptor>, router: Route
         }
         match accepted {
             Ok((stream, peer)) => {
+                // Answers of several small writes would wait for the client's acknowledgement, 40 ms each.
+                let _ = stream.set_nodelay(true);
                 if places.taken() >= limits.connections
                     && let Some(peer) = places.evict()
                     && let Some(more) = evictions.pass()

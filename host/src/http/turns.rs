@@ -52,13 +52,16 @@ pub(super) fn pieces(
         };
         End(tokio::spawn(end).abort_handle())
     });
-    futures::stream::unfold((held, end), async |(held, end)| {
-        tokio::task::yield_now().await;
+    futures::stream::unfold((held, end, false), async |(held, end, goes_on)| {
+        // The first goes out together with the head of the answer.
+        if goes_on {
+            tokio::task::yield_now().await;
+        }
         let next = match &mut *lock(&held) {
             Some((pieces, _)) => pieces.next().map(Ok),
             None => Some(Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the answer was not read in time"))),
         };
-        next.map(|next| (next, (held, end)))
+        next.map(|next| (next, (held, end, true)))
     })
 }
 
