@@ -10,7 +10,7 @@ use std::time::Duration;
 use millrace::batch::{Batch, BatchBuilder, Cycle, Descriptor, Level, Origin};
 use millrace::config::Secret;
 use millrace::sinks::influxdb::{Influxdb, InfluxdbConfig, Timestamps};
-use millrace::sinks::{DropReason, LedgerSnapshot, Published, Selection, SinkHandle};
+use millrace::sinks::{DropReason, LedgerSnapshot, Common, Published, SinkHandle};
 use millrace_tests::fixtures::influxd::{Influxd, Options};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ fn config(server: &Influxd) -> InfluxdbConfig {
 }
 
 fn start(config: &InfluxdbConfig) -> SinkHandle {
-    Influxdb::start("influxdb", config, Selection::default()).unwrap()
+    Influxdb::start("influxdb", config, Common::default()).unwrap()
 }
 
 fn cycle(number: u64) -> Cycle {
