@@ -147,6 +147,7 @@ mod tests {
                 Err(AttemptError::Unprepared { .. }) => "unprepared".to_owned(),
                 Err(AttemptError::Permanent { .. }) => "permanent".to_owned(),
                 Err(AttemptError::TooLarge) => "too large".to_owned(),
+                Err(AttemptError::Unfinished { .. }) => "unfinished".to_owned(),
                 Err(AttemptError::Partial { records, why, .. }) => format!("{} {records}", why.name()),
             };
             assert_eq!(got, want, "{status} {text}");
