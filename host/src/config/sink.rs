@@ -6,9 +6,9 @@ use super::fields::Fields;
 use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
-use crate::sinks::{Selection, SpoolConfig};
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
+use crate::sinks::{Selection, SpoolConfig};
 
 /// `[[sink]]`, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -293,7 +293,12 @@ fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {
     let help = "Those of the points that wait which are in the spool alone.";
     to.gauges("millrace_sink_points_spooled", help, None, each(|sink| sink.spooled))?;
     to.gauges("millrace_sink_spool", "Length of the spool's files.", bytes, each(|sink| sink.spool_bytes))?;
-    to.gauges("millrace_sink_spool_limit", "Its bound; 0 without a spool.", bytes, each(|sink| sink.spool_bound_bytes))?;
+    to.gauges(
+        "millrace_sink_spool_limit",
+        "Its bound; 0 without a spool.",
+        bytes,
+        each(|sink| sink.spool_bound_bytes),
+    )?;
     let help = "How often the spool couldn't be written or read.";
     to.counters("millrace_sink_spool_errors", help, None, each(|sink| sink.spool_errors))?;
     let failing = each(|sink| u64::from(sink.failing));

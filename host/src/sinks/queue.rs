@@ -181,9 +181,7 @@ impl Queue {
     /// Whether a chunk is to be read from the spool; who asks reads it.
     pub fn next_load(&mut self) -> bool {
         let idle = self.chunks.is_empty() && !self.closed;
-        self.spool.as_mut().is_some_and(|spool| {
-            idle && spool.points > 0 && !std::mem::replace(&mut spool.read, true)
-        })
+        self.spool.as_mut().is_some_and(|spool| idle && spool.points > 0 && !std::mem::replace(&mut spool.read, true))
     }
 
     /// A chunk was read from the spool, or there was none.
@@ -265,6 +263,22 @@ impl Queue {
             self.insert(id, first);
             self.insert(middle, second);
         }
+    }
+
+    /// The server has taken what is neither in `kept`, which waits in the chunk's place, nor in `lost`.
+    pub fn unfinished(&mut self, id: ChunkId, kept: Option<Chunk>, lost: &Dropped) {
+        if let Some(chunk) = self.landed(id) {
+            let waiting = kept.as_ref().map_or(0, Chunk::points);
+            let written = chunk.points().saturating_sub(waiting + lost.total());
+            self.ledger.dropped.add_all(lost);
+            if written > 0 {
+                self.ledger.written(written);
+            }
+            if let Some(kept) = kept {
+                self.insert(id, kept);
+            }
+        }
+        self.make_room(0);
     }
 
     /// Takes no more offers, and flushes.

@@ -202,7 +202,8 @@ impl Spool {
         let written = loop {
             match self.try_append(&chunk) {
                 // Others fill the disk too: then its bound is what they leave.
-                Err(SpoolError::File { source, .. }) if is_full(&source) && self.drop_oldest(&mut lost, DropReason::SpoolFull) => {}
+                Err(SpoolError::File { source, .. })
+                    if is_full(&source) && self.drop_oldest(&mut lost, DropReason::SpoolFull) => {}
                 written => break written,
             }
         };
@@ -272,7 +273,8 @@ impl Spool {
         (self.next, self.total) = (next, total);
         if let Some(last) = segments.last_mut() {
             let end = last.last().map_err(|source| SpoolError::File { path: last.path().to_owned(), source })?;
-            let (seq, end, newest) = end.map_or((last.first + 1, last.before, now), |(seq, end, at)| (seq + 1, end, at));
+            let (seq, end, newest) =
+                end.map_or((last.first + 1, last.before, now), |(seq, end, at)| (seq + 1, end, at));
             last.newest = newest.min(now);
             // The state may have been lost, or be ahead of what the disk has of the segment.
             self.next = self.next.max(seq);
@@ -351,7 +353,8 @@ impl Spool {
             }
             let segment = &mut self.segments[at];
             let read = segment.read(seq);
-            let Found::Row(row) = read.map_err(|source| SpoolError::File { path: segment.path().to_owned(), source })?
+            let Found::Row(row) =
+                read.map_err(|source| SpoolError::File { path: segment.path().to_owned(), source })?
             else {
                 self.cursor.seq = seq + 1;
                 continue;
@@ -458,9 +461,11 @@ impl Spool {
         let open = self.segments.iter().filter(|segment| segment.is_open()).count();
         let written = self.segments.len().saturating_sub(1);
         let reading = self.segment_of(self.cursor.seq);
-        let others = self.segments.iter_mut().enumerate().filter(|(at, segment)| {
-            segment.is_open() && *at != written && Some(*at) != reading
-        });
+        let others = self
+            .segments
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, segment)| segment.is_open() && *at != written && Some(*at) != reading);
         for (_, segment) in others.take(open.saturating_sub(MAX_OPEN)) {
             segment.close();
         }

@@ -25,7 +25,7 @@ fn down() -> Scripted {
 }
 
 /// As much of a kill as there can be within one process.
-fn kill(handle: SinkHandle) {
+fn kill(handle: &SinkHandle) {
     handle.stop();
     handle.shared.spool.as_ref().unwrap().lock().unwrap().forget();
 }
@@ -57,7 +57,7 @@ async fn what_a_dead_server_did_not_take_the_next_process_sends() {
     let ledger = handle.drain(Instant::now() + Duration::from_secs(30)).await;
     assert!(began.elapsed() < Duration::from_secs(5), "a sink that fails is not waited for");
     assert_eq!((ledger.queued, ledger.spooled, ledger.imbalance), (8, 8, 0), "{ledger:?}");
-    kill(handle);
+    kill(&handle);
 
     let (sink, handle) = start(Scripted::default(), folder.path(), policy());
     let ledger = at_rest(&handle).await;
@@ -72,7 +72,7 @@ async fn a_process_that_is_killed_loses_nothing_that_was_encoded() {
     handle.offer(published("a", 8));
     handle.end_of_cycle(1);
     encoded(&handle).await;
-    kill(handle);
+    kill(&handle);
     let (sink, handle) = start(Scripted::default(), folder.path(), policy());
     assert_eq!(at_rest(&handle).await.written, 8);
     assert_eq!(lines(&sink), vec!["a"; 8]);
@@ -111,7 +111,7 @@ async fn what_is_given_up_does_not_come_again() {
     let ledger = at_rest(&handle).await;
     assert!(ledger.dropped_by(DropReason::Rejected) > 0 && ledger.attempts.too_large > 0, "{ledger:?}");
     handle.drain(Instant::now() + Duration::from_secs(1)).await;
-    kill(handle);
+    kill(&handle);
     let (sink, handle) = start(Scripted::default(), folder.path(), policy());
     assert_eq!((at_rest(&handle).await.recovered, lines(&sink).len()), (0, 0));
 }
@@ -138,7 +138,7 @@ async fn a_damaged_spool_costs_its_damage_and_the_ledger_balances() {
         handle.end_of_cycle(cycle);
     }
     encoded(&handle).await;
-    kill(handle);
+    kill(&handle);
     let entries = fs::read_dir(folder.path().join("test")).unwrap().map(|entry| entry.unwrap().path());
     let file = entries.into_iter().find(|path| path.extension().is_some_and(|end| end == "chunks")).unwrap();
     let mut bytes = fs::read(&file).unwrap();
