@@ -27,7 +27,7 @@ use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
-use crate::sinks::{Common, SinkHandle, Spool};
+use crate::sinks::{Common, LedgerSnapshot, SinkHandle, Spool};
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
@@ -322,6 +322,7 @@ async fn drain(sinks: &[SinkHandle], deadline: Instant) {
     let ledgers = futures::future::join_all(sinks.iter().map(|sink| sink.drain(deadline))).await;
     for ledger in ledgers {
         let dropped: u64 = ledger.dropped.values().sum();
-        info!(sink = ledger.sink, written = ledger.written, dropped, "sink closed");
+        let LedgerSnapshot { sink, offered, recovered, written, queued, imbalance, .. } = ledger;
+        info!(sink, offered, recovered, written, dropped, queued, imbalance, "sink closed");
     }
 }
