@@ -74,7 +74,9 @@ async fn main() -> ExitCode {
             }
         }
     }
-    println!("{done} seeds: {points} points, {dropped} dropped, {killed} went with a killed process, {recovered} recovered");
+    println!(
+        "{done} seeds: {points} points, {dropped} dropped, {killed} went with a killed process, {recovered} recovered"
+    );
     if bad.is_empty() {
         return ExitCode::SUCCESS;
     }

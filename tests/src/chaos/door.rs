@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -18,6 +18,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::lines;
 use super::plan::Fault;
 
+/// How long the port may be somebody else's.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// What a server that is [`Fault::TooLarge`] takes, bytes.
 const MOST: usize = 2_000;
 
@@ -36,6 +38,8 @@ pub struct Book {
 pub struct Door {
     address: SocketAddr,
     room: Arc<Room>,
+    /// `None` while connections are refused.
+    listener: Option<Arc<TcpListener>>,
     listening: Option<JoinHandle<()>>,
 }
 
@@ -57,10 +61,10 @@ impl Door {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build();
         let client = client.map_err(std::io::Error::other)?;
         let room = Arc::new(Room { behind, client, fault: Mutex::default(), book: Mutex::default() });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
         let address = listener.local_addr()?;
-        let listening = Some(tokio::spawn(listen(listener, room.clone())));
-        Ok(Self { address, room, listening })
+        let listening = Some(tokio::spawn(listen(listener.clone(), room.clone())));
+        Ok(Self { address, room, listener: Some(listener), listening })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -84,11 +88,29 @@ impl Door {
             listening.abort();
             _ = listening.await;
         }
-        if fault != Some(Fault::Refuse) {
-            let listener = TcpListener::bind(self.address).await?;
-            self.listening = Some(tokio::spawn(listen(listener, self.room.clone())));
+        if fault == Some(Fault::Refuse) {
+            self.listener = None;
+            return Ok(());
         }
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => Arc::new(self.bind_again().await?),
+        };
+        self.listening = Some(tokio::spawn(listen(listener.clone(), self.room.clone())));
+        self.listener = Some(listener);
         Ok(())
+    }
+
+    /// Somebody's connection may have been given the port meanwhile.
+    async fn bind_again(&self) -> std::io::Result<TcpListener> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match TcpListener::bind(self.address).await {
+                Err(error) if Instant::now() > until => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                bound => return bound,
+            }
+        }
     }
 }
 
@@ -101,7 +123,7 @@ impl Drop for Door {
 }
 
 /// Aborting it ends its connections too.
-async fn listen(listener: TcpListener, room: Arc<Room>) {
+async fn listen(listener: Arc<TcpListener>, room: Arc<Room>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(serve(stream, room.clone()));
@@ -145,7 +167,9 @@ impl Room {
         }
         self.book().asked.extend(keys.iter().cloned());
         let answer = match &self.behind {
-            None => Response::builder().status(StatusCode::NO_CONTENT).body(axum::body::Body::empty()).map_err(|_| Cut)?,
+            None => {
+                Response::builder().status(StatusCode::NO_CONTENT).body(axum::body::Body::empty()).map_err(|_| Cut)?
+            }
             Some(behind) => self.pass_on(behind, &head, body).await?,
         };
         if fault == Some(Fault::LostAnswer) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::plan::Plan;
 use crate::fixtures::process::{Process, Signal};
 use crate::fixtures::router::Setup;
+use crate::fixtures::tools;
 
 /// How long a process may take to come up or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -81,7 +82,8 @@ impl Host {
     /// What it printed instead.
     pub async fn start(setup: &Setup) -> Result<Self, String> {
         let process = setup.process("run", &["--log-format=json"]);
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(|error| error.to_string())?;
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(|error| error.to_string())?;
         let mut host =
             Self { process, address: String::new(), client, ledgers: Vec::new(), cycles: 0, faults: Vec::new() };
         let until = Instant::now() + DEADLINE;
@@ -202,8 +204,9 @@ pub fn configuration(plan: &Plan, api: &str, kubelet: u16, door: &str, control: 
 /// The library that lets the clock jump, if it is installed.
 #[must_use]
 pub fn faketime() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    let candidates = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+    let roots = tools::unpacked("libfaketime").into_iter().map(|folder| folder.join("usr/lib"));
+    let roots = roots.chain([PathBuf::from("/usr/lib")]).filter_map(|root| std::fs::read_dir(root).ok());
+    let candidates = roots.flatten().flatten().map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     candidates.into_iter().find(|path| path.is_file())
 }
 

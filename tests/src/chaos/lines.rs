@@ -83,7 +83,8 @@ pub async fn stored(server: &Influxd, database: &str) -> Result<Keys, String> {
     for series in answer["results"][0]["series"].as_array().into_iter().flatten() {
         let name = series["name"].as_str().unwrap_or_default();
         let tags: BTreeMap<String, String> = serde_json::from_value(series["tags"].clone()).unwrap_or_default();
-        let tags: Vec<String> = tags.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| format!("{k}={v}")).collect();
+        let tags: Vec<String> =
+            tags.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| format!("{k}={v}")).collect();
         for row in series["values"].as_array().into_iter().flatten() {
             let time = row[0].as_i64().unwrap_or_default();
             let valued = row.as_array().is_some_and(|row| row[1..].iter().any(|value| *value != Value::Null));

@@ -112,6 +112,9 @@ impl Plan {
                 fault: fault(&mut random, queue, jumps),
             })
             .collect();
+        if queue != Queue::Memory && !jumps && random.random_bool(0.6) {
+            events.extend(kill_in_an_outage(&mut random, queue));
+        }
         events.sort_by_key(|event| event.at);
         Self { seed, queue, concurrency: *[1, 1, 2, 4].choose(&mut random).unwrap_or(&1), events }
     }
@@ -129,6 +132,29 @@ impl Plan {
     }
 }
 
+/// What a spool is for: the process dies while it holds what the server did not take.
+fn kill_in_an_outage(random: &mut SmallRng, queue: Queue) -> [Event; 2] {
+    let outages = [Fault::Refuse, Fault::Stall, Fault::Status(503), Fault::StopServer, Fault::PauseServer];
+    let at = random.random_range(0..5_000);
+    let outage =
+        Event { at, lasts: random.random_range(4_000..8_000), fault: *outages.choose(random).unwrap_or(&Fault::Stall) };
+    let kill = Event {
+        at: at + random.random_range(2_500..4_000),
+        lasts: random.random_range(100..1_500),
+        fault: Fault::Kill(damage(random, queue)),
+    };
+    [outage, kill]
+}
+
+fn damage(random: &mut SmallRng, queue: Queue) -> Damage {
+    match random.random_range(0..3) {
+        _ if queue == Queue::Memory => Damage::None,
+        0 => Damage::None,
+        1 => Damage::Truncate(random.random_range(1..1_000)),
+        _ => Damage::Flip(random.random_range(1..40)),
+    }
+}
+
 fn fault(random: &mut SmallRng, queue: Queue, jumps: bool) -> Fault {
     loop {
         let fault = match random.random_range(0..14) {
@@ -140,14 +166,7 @@ fn fault(random: &mut SmallRng, queue: Queue, jumps: bool) -> Fault {
             7 => Fault::LostAnswer,
             8 => Fault::StopServer,
             9 => Fault::PauseServer,
-            10 | 11 if !jumps => Fault::Kill(match queue {
-                Queue::Memory => Damage::None,
-                _ => match random.random_range(0..3) {
-                    0 => Damage::None,
-                    1 => Damage::Truncate(random.random_range(1..1_000)),
-                    _ => Damage::Flip(random.random_range(1..40)),
-                },
-            }),
+            10 | 11 if !jumps => Fault::Kill(damage(random, queue)),
             12 if matches!(queue, Queue::SmallSpool(_)) => Fault::FillDisk,
             12 if jumps => Fault::Clock(*[-7_200, -3, 3, 61, 86_400].choose(random).unwrap_or(&3)),
             13 => {

@@ -52,7 +52,8 @@ pub fn spoil(folder: &Path, damage: Damage, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|end| end == "chunks" || end == "done") || path.ends_with("state"));
+    files
+        .retain(|path| path.extension().is_some_and(|end| end == "chunks" || end == "done") || path.ends_with("state"));
     files.sort();
     let Some(path) = files.choose(&mut random) else { return };
     let Ok(mut bytes) = fs::read(path) else { return };
