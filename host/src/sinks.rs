@@ -12,6 +12,7 @@ pub mod log;
 pub mod pick;
 pub mod queue;
 pub mod runner;
+pub(crate) mod web;
 
 use std::time::Duration;
 
@@ -74,6 +75,18 @@ pub enum AttemptError {
         /// What they are counted as.
         why: DropReason,
     },
+    /// The server has taken some records of the chunk; each of the others waits or is lost.
+    #[error("{reason}")]
+    Unfinished {
+        /// What happened.
+        reason: String,
+        /// How long the server asks to be left alone.
+        retry_after: Option<Duration>,
+        /// Records that may be taken later, and only they are sent again: places in the chunk, ascending.
+        left: Vec<usize>,
+        /// Records that it won't ever take, and what each is counted as.
+        lost: Vec<(usize, DropReason)>,
+    },
     /// Too large for the server: it is split in two and each half tried.
     #[error("the body is too large for the server")]
     TooLarge,
@@ -104,6 +117,12 @@ pub trait Sink: Send + Sync + 'static {
     /// the runner from trying to write.
     async fn prepare(&self) -> Result<(), AttemptError> {
         Ok(())
+    }
+
+    /// What keeps attempts that are under way from coming to an end, for a sink whose client library
+    /// tries again by itself.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// Sends one chunk, once.

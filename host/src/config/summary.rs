@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::source::{ApiServer, KubeletCa, KubeletPort, KubeletToken};
-use super::values::{bytes_text, duration_text, retention_text, url_text};
+use super::values::{bytes_text, duration_text, url_text};
 use super::{Config, KubeletConfig, RulesConfig, SinkConfig, Target};
 use crate::store::StoreConfig;
 
@@ -88,11 +88,10 @@ fn sink(sink: &SinkConfig) -> String {
     let target = match &sink.target {
         Target::Log(_) => "log".to_owned(),
         Target::Influxdb(config) => format!(
-            "influxdb {}, database {}, {}retention {}, gzip {}, queue {}{}",
+            "influxdb {}, {}{}, gzip {}, queue {}{}",
             url_text(&config.url),
-            config.database,
-            if config.with_fields { "with fields, " } else { "" },
-            retention_text(config.retention),
+            config.place(),
+            if config.with_fields { ", with fields" } else { "" },
             config.gzip.map_or_else(|| "off".to_owned(), |level| level.to_string()),
             bytes_text(config.queue as u64),
             if config.insecure_tls { ", certificate NOT checked" } else { "" },

@@ -239,6 +239,27 @@ impl Chunk {
         (self.points * records).div_ceil(all.max(1))
     }
 
+    /// Points of one record; none for a place where there is no record.
+    #[must_use]
+    pub fn points_at(&self, record: usize) -> u64 {
+        self.marks.get(record).map_or(0, |mark| u64::from(mark.points))
+    }
+
+    /// A chunk of these records alone, places in ascending order; `None` where it can't be unpacked or
+    /// none of them is there.
+    pub(super) fn keep(&self, sink: &dyn Sink, records: &[usize]) -> Option<Self> {
+        let whole = sink.unpack(&self.body)?;
+        let (mut body, mut marks) = (Vec::new(), Vec::with_capacity(records.len()));
+        for &record in records {
+            let Some(mark) = self.marks.get(record) else { continue };
+            let start = record.checked_sub(1).map_or(0, |before| self.marks[before].end as usize);
+            body.extend_from_slice(whole.get(start..mark.end as usize)?);
+            marks.push(Mark { end: u32::try_from(body.len()).ok()?, points: mark.points });
+        }
+        let kept = RawChunk { body, marks };
+        (!kept.marks.is_empty()).then(|| kept.pack(sink, &Spares::default()))
+    }
+
     /// Two halves of whole records; `None` where there is but one record.
     pub(super) fn split(&self, sink: &dyn Sink) -> Option<[Self; 2]> {
         if self.marks.len() < 2 {
@@ -315,6 +336,17 @@ mod tests {
         assert_eq!((second.body(), second.points()), (Bytes::from("bbbbbb\n"), 2));
         assert_eq!((third.body(), third.points()), (Bytes::from("c\nd\n"), 7));
         assert!(first.split(&Plain).is_none());
+    }
+
+    #[test]
+    fn some_records_are_kept_with_their_points() {
+        let whole = filled(Limits { records: 9, bytes: 99 }, &[("a\n", 1), ("bb\n", 2), ("c\n", 3), ("d\n", 4)]);
+        for (records, body, points) in [(vec![1, 3], "bb\nd\n", 6), (vec![0], "a\n", 1), (vec![2, 9], "c\n", 3)] {
+            let kept = whole[0].keep(&Plain, &records).unwrap();
+            assert_eq!((kept.body(), kept.points()), (Bytes::from(body), points));
+        }
+        assert!(whole[0].keep(&Plain, &[9]).is_none());
+        assert_eq!([1, 9].map(|record| whole[0].points_at(record)), [2, 0]);
     }
 
     #[test]

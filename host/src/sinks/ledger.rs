@@ -118,6 +118,14 @@ pub struct LastError {
     pub message: String,
 }
 
+impl LastError {
+    /// One of this moment.
+    #[must_use]
+    pub fn now(message: String) -> Self {
+        Self { at: now(), message }
+    }
+}
+
 /// Everything a sink has counted since it was started.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
@@ -140,7 +148,7 @@ pub struct Ledger {
 impl Ledger {
     /// Remembers a failure with the time of now.
     pub fn error(&mut self, message: String) {
-        self.last_error = Some(LastError { at: now(), message });
+        self.last_error = Some(LastError::now(message));
     }
 
     /// Counts points that the server has taken.

@@ -123,6 +123,10 @@ impl<S: Sink> Sink for Picking<S> {
         self.sink.prepare().await
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.sink.trouble()
+    }
+
     async fn attempt(&self, body: Bytes) -> Result<(), AttemptError> {
         self.sink.attempt(body).await
     }

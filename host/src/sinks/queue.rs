@@ -184,6 +184,22 @@ impl Queue {
         }
     }
 
+    /// The server has taken what is neither in `kept`, which waits in the chunk's place, nor in `lost`.
+    pub fn unfinished(&mut self, id: ChunkId, kept: Option<Chunk>, lost: &Dropped) {
+        if let Some(chunk) = self.landed(id) {
+            let waiting = kept.as_ref().map_or(0, Chunk::points);
+            let written = chunk.points().saturating_sub(waiting + lost.total());
+            self.ledger.dropped.add_all(lost);
+            if written > 0 {
+                self.ledger.written(written);
+            }
+            if let Some(kept) = kept {
+                self.insert(id, kept);
+            }
+        }
+        self.make_room(0);
+    }
+
     /// Takes no more offers, and flushes.
     pub fn close(&mut self) {
         self.closing = true;

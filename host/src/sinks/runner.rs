@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::chunk::{Limits, Spares};
-use super::ledger::{DropReason, LedgerSnapshot};
+use super::ledger::{DropReason, LastError, LedgerSnapshot};
 use super::queue::Queue;
 use super::{Published, Sink};
 use crate::throttle::Throttle;
@@ -130,7 +130,11 @@ impl LedgerReader {
     /// The ledger as it is now.
     #[must_use]
     pub fn snapshot(&self) -> LedgerSnapshot {
-        self.0.queue().snapshot(&self.0.name)
+        let mut ledger = self.0.queue().snapshot(&self.0.name);
+        if let Some(message) = self.0.sink.trouble() {
+            (ledger.failing, ledger.last_error) = (true, Some(LastError::now(message)));
+        }
+        ledger
     }
 }
 

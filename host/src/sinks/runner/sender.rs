@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::sinks::backoff::{Backoff, LONGEST};
 use crate::sinks::chunk::Chunk;
+use crate::sinks::ledger::Dropped;
 use crate::sinks::queue::ChunkId;
 use crate::sinks::{AttemptError, DropReason};
 use crate::text::{MESSAGE_BYTES, tame};
@@ -37,6 +38,8 @@ enum Done {
     Attempt(ChunkId, Chunk, Result<(), AttemptError>),
     /// The server found it too large: its halves, if it has any.
     Split(ChunkId, Chunk, Option<[Chunk; 2]>),
+    /// The server took some of it: what is left, and the error that says so.
+    Kept(ChunkId, Chunk, Option<Chunk>, AttemptError),
 }
 
 struct Sender {
@@ -115,6 +118,7 @@ impl Sender {
             }
             Done::Attempt(id, chunk, Err(error)) => self.settle_failure(id, &chunk, &error),
             Done::Split(id, chunk, halves) => self.settle_split(id, &chunk, halves),
+            Done::Kept(id, chunk, kept, error) => self.settle_unfinished(id, &chunk, kept, &error),
         }
     }
 
@@ -165,6 +169,8 @@ impl Sender {
             }
             // Never comes here: `attempt` has answered it with `Done::Split`.
             AttemptError::TooLarge => return self.settle_split(id, chunk, None),
+            // Nor this: it has been answered with `Done::Kept`.
+            AttemptError::Unfinished { .. } => return self.settle_unfinished(id, chunk, None, error),
         }
         self.shared.queue().requeue(id);
         self.wait(error);
@@ -183,6 +189,31 @@ impl Sender {
             }
         }
         self.succeeded();
+    }
+
+    /// Some records are written, some wait, some are lost; those that wait are tried again later.
+    fn settle_unfinished(&mut self, id: ChunkId, chunk: &Chunk, kept: Option<Chunk>, error: &AttemptError) {
+        let AttemptError::Unfinished { left, lost, .. } = error else { return };
+        let mut dropped = Dropped::default();
+        for &(record, why) in lost {
+            dropped.add(why, chunk.points_at(record));
+        }
+        let waits = kept.is_some();
+        if !waits {
+            // A chunk that can't be read again is lost with what was left in it.
+            left.iter().for_each(|&record| dropped.add(DropReason::Rejected, chunk.points_at(record)));
+        }
+        self.shared.queue().unfinished(id, kept, &dropped);
+        if dropped.total() > 0 {
+            self.dropped(dropped.total(), error);
+        }
+        if waits {
+            self.count(|attempts| &mut attempts.transient);
+            self.wait(error);
+        } else {
+            self.count(|attempts| &mut attempts.partial);
+            self.succeeded();
+        }
     }
 
     fn count(&self, of: fn(&mut crate::sinks::ledger::Attempts) -> &mut u64) {
@@ -217,7 +248,7 @@ impl Sender {
     /// The same is tried again later.
     fn wait(&mut self, error: &AttemptError) {
         let asked = match error {
-            AttemptError::Transient { retry_after, .. } => *retry_after,
+            AttemptError::Transient { retry_after, .. } | AttemptError::Unfinished { retry_after, .. } => *retry_after,
             _ => None,
         };
         let now = Instant::now();
@@ -267,6 +298,12 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
             let (whole, sink) = (chunk.clone(), shared.sink.clone());
             let halves = tokio::task::spawn_blocking(move || whole.split(sink.as_ref())).await;
             Done::Split(id, chunk, halves.unwrap_or(None))
+        }
+        Err(AttemptError::Unfinished { reason, retry_after, left, lost }) => {
+            let (whole, sink) = (chunk.clone(), shared.sink.clone());
+            let keeping = tokio::task::spawn_blocking(move || (whole.keep(sink.as_ref(), &left), left)).await;
+            let (kept, left) = keeping.unwrap_or_default();
+            Done::Kept(id, chunk, kept, AttemptError::Unfinished { reason, retry_after, left, lost })
         }
         result => Done::Attempt(id, chunk, result),
     }

@@ -91,6 +91,11 @@ fn partial(records: u64) -> Answer {
     Answer::Fail(AttemptError::Partial { reason, records, why })
 }
 
+fn unfinished(left: &[usize], lost: &[(usize, DropReason)]) -> Answer {
+    let (left, lost) = (left.to_vec(), lost.to_vec());
+    Answer::Fail(AttemptError::Unfinished { reason: "some".to_owned(), retry_after: None, left, lost })
+}
+
 fn published(name: &str, points: usize) -> Arc<Published> {
     let mut builder = BatchBuilder::new(Origin::Node(name.to_owned()), 0);
     let metric = builder.metric(Descriptor::gauge("m", ""));
@@ -158,6 +163,22 @@ async fn every_outcome_is_in_the_ledger() {
         }
         assert!(!ledger.failing, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_left_are_sent_again_without_those_that_were_taken() {
+    use DropReason::{Rejected, TooLarge};
+    let script = [unfinished(&[1, 3], &[]), Answer::Take, unfinished(&[1], &[(0, TooLarge)])];
+    let (sink, ledger) = run(scripted(script)).await;
+    assert_eq!((ledger.written, ledger.dropped_by(TooLarge), ledger.attempts.transient), (7, 1, 2));
+    let mut taken: Vec<_> = sink.taken.lock().unwrap().iter().map(|body| body.len() / 2).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 4], "the last record alone, and the other chunk");
+
+    let (sink, ledger) = run(scripted([unfinished(&[], &[(0, TooLarge), (2, Rejected)])])).await;
+    let dropped = [TooLarge, Rejected].map(|why| ledger.dropped_by(why));
+    assert_eq!((ledger.written, dropped, ledger.attempts.partial), (6, [1, 1], 1));
+    assert_eq!((sink.taken.lock().unwrap().len(), ledger.failing), (1, false));
 }
 
 #[tokio::test(start_paused = true)]
