@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test e2e manifests lint rules bench bench-large guard setup setup-build setup-kafka clean
+.PHONY: help run test e2e manifests image lint rules bench bench-large guard setup setup-build setup-kafka clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,9 @@ e2e: setup-build rules ## Run behind a real API server, with a real kubelet (as 
 
 manifests: setup-build rules ## Check deploy/: overlays, chart, alerts, dashboards
 	@tools/manifests.sh
+
+image: setup-build ## Build the container image and try it (as root)
+	@tools/image.sh
 
 lint: ## Check format, lints and dependencies
 	@tools/lint.sh
