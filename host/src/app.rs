@@ -34,7 +34,7 @@ pub use live::Screen;
 use pipeline::Outlets;
 use reload::{Proposals, Reloader};
 
-/// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/millrace.yaml`.
+/// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/base/deployment.yaml`.
 const STOP: Duration = Duration::from_secs(30);
 /// How much of it batches have that still wait for the rules; the rest is for the sinks' queues.
 const CHAIN: Duration = Duration::from_secs(5);

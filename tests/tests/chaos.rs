@@ -1,6 +1,7 @@
 //! Five plans of faults; `make chaos SEEDS=n` runs more.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![allow(clippy::print_stderr, reason = "what was skipped is for people")]
 
 use futures::future::join_all;
 use millrace_tests::chaos;
@@ -15,7 +16,7 @@ async fn every_point_is_accounted_for_whatever_fails() {
     let reports = join_all(plans.iter().map(chaos::run)).await;
     for (plan, report) in plans.iter().zip(reports) {
         let report = report.unwrap_or_else(|error| panic!("{error}\n{plan}"));
-        report.skipped.iter().for_each(|what| println!("skipped: {what}"));
+        report.skipped.iter().for_each(|what| eprintln!("skipped: {what}"));
         assert!(report.faults.is_empty(), "{plan}\n{}", report.faults.join("\n"));
         assert!(report.points > 500, "{report:?}");
     }
