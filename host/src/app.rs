@@ -28,6 +28,7 @@ use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
+use crate::sinks::prometheus::Prometheus;
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
@@ -265,6 +266,7 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let started = match &sink.target {
             Target::Influxdb(config) => Influxdb::start(&name, config, some).map_err(|error| error.to_string()),
             Target::Log(config) => Log::start(&name, config, some).map_err(|error| error.to_string()),
+            Target::Prometheus(config) => Prometheus::start(&name, config, some).map_err(|error| error.to_string()),
         };
         sinks.push(started.map_err(|error| AppError::Sink(name, error))?);
     }

@@ -22,6 +22,8 @@ const PAGE: &str = "/metrics/cluster";
 const OPEN: &str = "application/openmetrics-text;version=1.0.0";
 
 type Labels = BTreeMap<String, String>;
+/// An entity's path in the model, its level, and its labels.
+type Entity = (String, &'static str, Vec<(&'static str, String)>);
 
 /// The table of the documentation: what a metric is called after its level, and what its values are divided by.
 fn documented() -> BTreeMap<String, (String, f64)> {
@@ -255,7 +257,7 @@ async fn prometheus_scrapes_what_the_model_api_says_and_what_is_gone_ends() {
     let stored = prometheus.samples("{job=\"cluster\"}", "10m", now).await;
     let table = documented();
     let mut compared = 0;
-    let mut entities: Vec<(String, &str, Vec<(&str, String)>)> = vec![(String::new(), "cluster", vec![])];
+    let mut entities: Vec<Entity> = vec![(String::new(), "cluster", vec![])];
     for node in names(&router, "/nodes/").await {
         entities.push((format!("/nodes/{node}"), "node", vec![("node", node)]));
     }
