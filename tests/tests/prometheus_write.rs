@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use millrace::batch::Cycle;
 use millrace::config::Secret;
 use millrace::sinks::prometheus::{Prometheus as Sink, PrometheusConfig};
-use millrace::sinks::{DropReason, Published, Selection, SinkHandle};
+use millrace::sinks::{Common, DropReason, Published, SinkHandle};
 use millrace_tests::fixtures::prometheus::{Labels, Prometheus};
 use millrace_tests::fixtures::router::Setup;
 use millrace_tests::kubesim::Kubesim;
@@ -33,7 +33,7 @@ fn config(url: &str) -> PrometheusConfig {
 }
 
 fn start(config: &PrometheusConfig) -> SinkHandle {
-    Sink::start("prometheus", config, Selection::default()).unwrap()
+    Sink::start("prometheus", config, Common::default()).unwrap()
 }
 
 /// Seconds since the epoch.

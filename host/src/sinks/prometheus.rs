@@ -19,7 +19,7 @@ pub use config::PrometheusConfig;
 
 use super::chunk::Limits;
 use super::pick::picking;
-use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
+use super::{AttemptError, Chunker, Common, Policy, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use crate::tls::TlsError;
 use encode::Seen;
@@ -57,13 +57,13 @@ impl Prometheus {
         }
     }
 
-    /// Builds and starts one under `name`, which gets the selection.
+    /// Builds and starts one under `name`, with what all sinks' settings have in common.
     ///
     /// # Errors
     /// As [`Prometheus::new`].
-    pub fn start(name: &str, config: &PrometheusConfig, selection: Selection) -> Result<SinkHandle, TlsError> {
-        let sink = picking(Self::new(config)?, selection);
-        Ok(SinkHandle::start(name, sink, Self::policy(config)))
+    pub fn start(name: &str, config: &PrometheusConfig, common: Common) -> Result<SinkHandle, TlsError> {
+        let sink = picking(Self::new(config)?, common.selection);
+        Ok(SinkHandle::spooling(name, sink, Self::policy(config), common.spool))
     }
 }
 
