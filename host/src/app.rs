@@ -27,6 +27,7 @@ use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::log::Log;
+use crate::sinks::prometheus::Prometheus;
 use crate::sinks::{Common, LedgerSnapshot, SinkHandle, Spool};
 use crate::status::Board;
 use cycle::{Cycles, Parts};
@@ -267,6 +268,7 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let started = match &sink.target {
             Target::Influxdb(config) => Influxdb::start(&name, config, common).map_err(|error| error.to_string()),
             Target::Log(config) => Log::start(&name, config, common).map_err(|error| error.to_string()),
+            Target::Prometheus(config) => Prometheus::start(&name, config, common).map_err(|error| error.to_string()),
         };
         sinks.push(started.map_err(|error| AppError::Sink(name, error))?);
     }
