@@ -27,6 +27,7 @@ use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
+use crate::sinks::kafka::Kafka;
 use crate::sinks::log::Log;
 use crate::status::Board;
 use cycle::{Cycles, Parts};
@@ -264,6 +265,7 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let some = sink.selection.clone();
         let started = match &sink.target {
             Target::Influxdb(config) => Influxdb::start(&name, config, some).map_err(|error| error.to_string()),
+            Target::Kafka(config) => Kafka::start(&name, config, some).map_err(|error| error.to_string()),
             Target::Log(config) => Log::start(&name, config, some).map_err(|error| error.to_string()),
         };
         sinks.push(started.map_err(|error| AppError::Sink(name, error))?);

@@ -8,6 +8,7 @@ use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
 use crate::sinks::Selection;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
+use crate::sinks::kafka::config::{self as kafka, KafkaConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
 
 /// `[[sink]]`, checked.
@@ -25,6 +26,8 @@ pub struct SinkConfig {
 pub enum Target {
     /// InfluxDB 1.x in Heapster's schema.
     Influxdb(InfluxdbConfig),
+    /// Kafka, in Heapster's JSON or in one message an entity.
+    Kafka(KafkaConfig),
     /// Batches in a readable form.
     Log(LogConfig),
 }
@@ -39,6 +42,7 @@ struct Kind {
 #[rustfmt::skip]
 const KINDS: &[Kind] = &[
     Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(Target::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(Target::Influxdb) },
+    Kind { name: "kafka", from_toml: |f| kafka::from_toml(f).map(Target::Kafka), from_uri: |u, o, p| kafka::from_uri(u, o, p).map(Target::Kafka) },
     Kind { name: "log", from_toml: |f| Some(Target::Log(log::from_toml(f))), from_uri: |u, o, p| Some(Target::Log(log::from_uri(u, o, p))) },
 ];
 
@@ -90,6 +94,7 @@ impl SinkConfig {
     pub fn kind(&self) -> &'static str {
         match self.target {
             Target::Influxdb(_) => "influxdb",
+            Target::Kafka(_) => "kafka",
             Target::Log(_) => "log",
         }
     }
@@ -98,6 +103,7 @@ impl SinkConfig {
     pub fn to_toml(&self) -> Table {
         let mut table = match &self.target {
             Target::Influxdb(config) => config.to_toml(),
+            Target::Kafka(config) => config.to_toml(),
             Target::Log(config) => config.to_toml(),
         };
         self.selection.write(&mut table);
@@ -113,8 +119,8 @@ mod tests {
     #[test]
     fn sink_that_we_do_not_have_is_refused_with_the_list() {
         for (text, want) in [
-            ("gcm", "`--sink` is `gcm`; millrace has influxdb, log"),
-            ("influx:http://db", "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log"),
+            ("gcm", "`--sink` is `gcm`; millrace has influxdb, kafka, log"),
+            ("influx:http://db", "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, kafka, log"),
         ] {
             let problems = Problems::default();
             assert!(from_uri(text, &Outside::nothing(), &problems).is_none());
@@ -126,7 +132,8 @@ mod tests {
     fn every_registered_sink_has_its_own_name() {
         for kind in KINDS {
             let problems = Problems::default();
-            let config = from_uri(kind.name, &Outside::nothing(), &problems).unwrap();
+            let uri = format!("{}:?{}", kind.name, if kind.name == "kafka" { "brokers=kafka:9092" } else { "" });
+            let config = from_uri(&uri, &Outside::nothing(), &problems).unwrap();
             assert_eq!(config.kind(), kind.name);
         }
     }
