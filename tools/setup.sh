@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building and testing need and what is missing, and says what: the wasm target, and for
-# the tests a real influxd. `setup.sh build` leaves the tests' needs out.
+# the tests a real influxd, VictoriaMetrics and Prometheus. `setup.sh build` leaves the tests' needs out.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -57,21 +57,30 @@ if [ "${1:-all}" = all ] && ! { command -v clang && command -v wasm-ld; } >/dev/
         say "WARNING: there is no clang with wasm-ld, and this user can't install it; the tests of rules in C will be skipped"
     fi
 fi
-# Debian's kubectl, unpacked where it conflicts with no other package's; apt needs no root for that.
-kubectl=$cache/kubectl
-if [ "${1:-all}" = all ] && [ ! -x "$kubectl/usr/bin/kubectl" ]; then
-    if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
-        say "Fetching kubernetes-client by apt into $kubectl (37 MB on disk); the tests run its kubectl"
-        rm -rf "$kubectl.new" && mkdir -p "$kubectl.new"
-        if (cd "$kubectl.new" && apt-get download -qq kubernetes-client 2>/dev/null && dpkg-deb -x kubernetes-client_*.deb .); then
-            rm -rf "$kubectl.new"/*.deb "$kubectl"
-            mv "$kubectl.new" "$kubectl"
-        else
-            rm -rf "$kubectl.new"
-            say "WARNING: kubernetes-client could not be fetched; the tests with kubectl run those on the PATH, or are skipped"
-        fi
+# unpack FOLDER PACKAGE BINARY SIZE: Debian's package, unpacked into a folder of the cache. It conflicts with no other
+# package there, starts no service, and apt needs no root for that.
+unpack() {
+    local folder=$cache/$1 package=$2
+    [ ! -x "$folder/$3" ] || return 0
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    say "Fetching $package by apt into $folder ($4 on disk)"
+    apt-cache show "$package" >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || apt-get update -qq
+    rm -rf "$folder.new" && mkdir -p "$folder.new"
+    if (cd "$folder.new" && apt-get download -qq "$package" 2>/dev/null && dpkg-deb -x "$package"_*.deb .); then
+        rm -rf "$folder.new"/*.deb "$folder"
+        mv "$folder.new" "$folder"
     else
-        say "WARNING: there is no apt; the tests with kubectl run those on the PATH, or are skipped"
+        rm -rf "$folder.new"
+        return 1
     fi
+}
+
+if [ "${1:-all}" = all ]; then
+    unpack kubectl kubernetes-client usr/bin/kubectl "37 MB" ||
+        say "WARNING: kubernetes-client could not be fetched; the tests with kubectl run those on the PATH, or are skipped"
+    unpack victoria-metrics victoria-metrics usr/bin/victoria-metrics "85 MB" || command -v victoria-metrics >/dev/null ||
+        die "the tests need VictoriaMetrics and can't fetch it; set MILLRACE_VICTORIA_METRICS to the path of its binary"
+    unpack prometheus prometheus usr/bin/promtool "95 MB" || { command -v prometheus && command -v promtool; } >/dev/null ||
+        die "the tests need Prometheus and can't fetch it; put \`prometheus\` and \`promtool\` on the PATH"
 fi
 say "Everything that is needed is installed"

@@ -13,6 +13,7 @@ pub mod log;
 pub mod pick;
 pub mod queue;
 pub mod runner;
+pub(crate) mod web;
 
 use std::time::Duration;
 

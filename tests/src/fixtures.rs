@@ -17,3 +17,5 @@ pub mod kubectl;
 pub mod ports;
 pub mod process;
 pub mod router;
+pub mod tools;
+pub mod victoria;

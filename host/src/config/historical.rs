@@ -82,6 +82,9 @@ pub(super) fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Op
         return None;
     }
     let sink = influxdb::from_uri(&uri, outside, problems)?;
+    if sink.api() == influxdb::Api::V2 {
+        problems.push("`--historical-source` is read by the API of InfluxDB 1.x; leave out token, org, bucket and api");
+    }
     Some(HistoricalConfig {
         // Heapster read the points of all clusters; one that is named is the sink's own.
         cluster_name: Some(sink.cluster_name).filter(|name| name != "default"),

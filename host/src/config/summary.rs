@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::source::{ApiServer, KubeletCa, KubeletPort, KubeletToken};
-use super::values::{bytes_text, duration_text, retention_text, url_text};
+use super::values::{bytes_text, duration_text, url_text};
 use super::{Config, KubeletConfig, RulesConfig, SinkConfig, Target};
 use crate::store::StoreConfig;
 
@@ -99,11 +99,10 @@ fn sink(sink: &SinkConfig) -> String {
             if config.tls && config.insecure_tls { ", certificate NOT checked" } else { "" },
         ),
         Target::Influxdb(config) => format!(
-            "influxdb {}, database {}, {}retention {}, gzip {}, queue {}{}",
+            "influxdb {}, {}{}, gzip {}, queue {}{}",
             url_text(&config.url),
-            config.database,
-            if config.with_fields { "with fields, " } else { "" },
-            retention_text(config.retention),
+            config.place(),
+            if config.with_fields { ", with fields" } else { "" },
             config.gzip.map_or_else(|| "off".to_owned(), |level| level.to_string()),
             bytes_text(config.queue as u64),
             if config.insecure_tls { ", certificate NOT checked" } else { "" },

@@ -12,8 +12,8 @@ use super::problems::{Problems, quoted};
 use super::secret::{expand_shell, whole_reference};
 use super::urls::{redacted, server_url};
 
-/// Options that hold a secret in some URI; `pw` is InfluxDB's, `password` is Kafka's.
-const SECRET_OPTIONS: &[&str] = &["pw", "password"];
+/// Options that hold a secret in some URI; `pw` and `token` are InfluxDB's, `password` is Kafka's.
+const SECRET_OPTIONS: &[&str] = &["pw", "token", "password"];
 
 /// Options that may stand several times; their values are joined by commas.
 const LISTS: &[&str] = &["brokers"];

@@ -1,13 +1,16 @@
-//! The InfluxDB 1.x sink, in Heapster's schema.
+//! The InfluxDB sink, in Heapster's schema, by the API of 1.x or by that of 2.
 //!
-//! Not here: queue, retry and ledger, which are the runner's; and InfluxDB 2's buckets.
+//! Not here: queue, retry and ledger, which are the runner's; and making buckets.
 
+mod answer;
 pub mod config;
 mod encode;
 mod request;
 mod schema;
 mod tags;
 mod text;
+mod v1;
+mod v2;
 
 use std::io::{Read, Write};
 
@@ -17,7 +20,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-pub use config::{InfluxdbConfig, Timestamps};
+pub use config::{Api, InfluxdbConfig, Timestamps};
 
 use super::chunk::Limits;
 use super::pick::picking;
@@ -25,15 +28,15 @@ use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use crate::tls::TlsError;
 use request::Server;
-pub(crate) use request::{client, quoted, reason};
 use schema::Schema;
 pub(crate) use schema::stored_names;
 pub(crate) use text::{push_key, push_value, stored};
+pub(crate) use v1::quoted;
 
 /// No chunk is larger before compression, whatever a packed one claims.
 const MAX_UNPACKED: u64 = 2 << 30;
 
-/// Writes to one InfluxDB database.
+/// Writes to one InfluxDB database or bucket.
 pub struct Influxdb {
     schema: Schema,
     server: Server,
@@ -104,6 +107,8 @@ impl Sink for Influxdb {
     }
 
     async fn attempt(&self, body: Bytes) -> Result<(), AttemptError> {
-        self.server.write(body).await
+        let sent = body.clone();
+        let lines = || self.unpack(&sent).map_or(0, |raw| memchr::memchr_iter(b'\n', &raw).count() as u64);
+        self.server.write(body, lines).await
     }
 }

@@ -11,7 +11,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::config::{HistoricalConfig, Secret};
-use crate::sinks::influxdb;
+use crate::sinks::web;
 use crate::text::tame;
 use crate::tls::TlsError;
 
@@ -69,7 +69,7 @@ impl Database {
         let mut url = config.url.clone();
         url.set_path("/query");
         Ok(Self {
-            client: influxdb::client(config.connect_timeout, config.insecure_tls, authority)?,
+            client: web::client(config.connect_timeout, config.insecure_tls, authority)?,
             url,
             database: config.database.clone(),
             username: config.username.clone(),
@@ -106,7 +106,7 @@ impl Database {
         if !self.username.is_empty() {
             request = request.basic_auth(&self.username, Some(self.password.expose()));
         }
-        let unreachable = |error| ClientError::Unreachable(influxdb::reason(error));
+        let unreachable = |error| ClientError::Unreachable(web::reason(error));
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let most = if status == StatusCode::OK { MAX_ANSWER } else { MAX_REFUSAL };

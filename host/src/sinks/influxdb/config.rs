@@ -37,6 +37,14 @@ pub struct InfluxdbConfig {
     pub username: String,
     /// Belongs to `username`.
     pub password: Secret,
+    /// By which API is written, as the user said it; [`InfluxdbConfig::api`] has the last word.
+    pub api: Api,
+    /// Of the v2 API. Empty: `username:password`, as InfluxDB 1.8 takes it, or none.
+    pub token: Secret,
+    /// Of the v2 API: whose bucket it is. May be empty, since not every server has organizations.
+    pub org: String,
+    /// Of the v2 API; `None`: the name in `database`.
+    pub bucket: Option<String>,
     /// Database that is created and written. Default `k8s`.
     pub database: String,
     /// Retention of the policy `default`; `None` is for ever.
@@ -71,6 +79,17 @@ pub struct InfluxdbConfig {
     pub timestamps: Timestamps,
 }
 
+/// By which API points are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// As the other settings imply, or else as the server says.
+    Auto,
+    /// `/write` of InfluxDB 1.x.
+    V1,
+    /// `/api/v2/write` of InfluxDB 2 and of others.
+    V2,
+}
+
 /// The time that points bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timestamps {
@@ -87,6 +106,10 @@ impl InfluxdbConfig {
             url,
             username: String::new(),
             password: Secret::literal(""),
+            api: Api::Auto,
+            token: Secret::literal(""),
+            org: String::new(),
+            bucket: None,
             database: "k8s".to_owned(),
             retention: None,
             with_fields: false,
@@ -104,6 +127,13 @@ impl InfluxdbConfig {
             queue: 64 << 20,
             timestamps: Timestamps::Cycle,
         }
+    }
+
+    /// The API as far as the settings decide it: who names a token, an organization or a bucket means v2.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        let of_v2 = !self.token.is_empty() || !self.org.is_empty() || self.bucket.is_some();
+        if self.api == Api::Auto && of_v2 { Api::V2 } else { self.api }
     }
 }
 
@@ -156,6 +186,10 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
     let mut config = InfluxdbConfig {
         username: fields.text("username").unwrap_or(base.username),
         password: fields.secret("password").unwrap_or(base.password),
+        api: fields.one_of("api", &[("auto", Api::Auto), ("v1", Api::V1), ("v2", Api::V2)]).unwrap_or(base.api),
+        token: fields.secret("token").unwrap_or(base.token),
+        org: fields.string("org").unwrap_or(base.org),
+        bucket: fields.string("bucket"),
         database: database(fields).unwrap_or(base.database),
         retention: retention(fields).unwrap_or(base.retention),
         with_fields: fields.boolean("with-fields").unwrap_or(base.with_fields),
@@ -178,13 +212,51 @@ fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
             .unwrap_or(base.timestamps),
         url: base.url,
     };
+    if !config.token.is_empty() && !fields.has("username") {
+        // That of a URI is Heapster's, and for nobody who has a token.
+        config.username.clear();
+        config.password = Secret::literal("");
+    }
     config.password = password(fields, &config.username, config.password);
+    api(fields, &config);
     tls(fields, &config.url, config.insecure_tls, config.certificate_authority.is_some());
     if config.queue < config.max_body {
         let (queue, body) = (values::bytes_text(config.queue as u64), values::bytes_text(config.max_body as u64));
         fields.bad("queue", &queue, &format!("use at least {} ({body})", fields.path("max-body")));
     }
     config
+}
+
+/// What goes with one API only, or only without something else.
+fn api(fields: &Fields<'_>, config: &InfluxdbConfig) {
+    let problems = fields.problems;
+    if config.api == Api::V1 {
+        for key in ["token", "token-file", "org", "bucket"].into_iter().filter(|key| fields.has(key)) {
+            let (at, api) = (fields.path(key), fields.path("api"));
+            problems.push(format!("`{at}` is of the v2 API; write `{api}` as \"v2\" or leave one out"));
+        }
+    }
+    if !config.token.is_empty() && !config.username.is_empty() {
+        let (token, username) = (fields.path("token"), fields.path("username"));
+        problems.push(format!("`{token}` and `{username}` contradict each other; leave one out"));
+    }
+    let credentials = [&config.token, &config.password].map(Secret::expose);
+    if config.api() == Api::V2 && credentials.iter().any(|text| text.contains(|c: char| !matches!(c, ' '..='~'))) {
+        let token = fields.path("token");
+        problems.push(format!("`{token}` holds characters that no token has; is it the right text or file?"));
+    }
+    if config.api() != Api::V2 {
+        return;
+    }
+    for (key, remedy) in [
+        ("retention", "set it on the bucket"),
+        ("database", if config.bucket.is_some() { "the bucket is written" } else { "" }),
+    ] {
+        if fields.has(key) && !remedy.is_empty() {
+            let at = fields.path(key);
+            problems.warn(format!("`{at}` does nothing with the v2 API: {remedy}"));
+        }
+    }
 }
 
 /// The password, which needs a user.
@@ -271,6 +343,20 @@ fn gzip(fields: &Fields<'_>) -> Option<Option<u32>> {
 }
 
 impl InfluxdbConfig {
+    /// What is written to, for people.
+    pub fn place(&self) -> String {
+        let (api, bucket) = (self.api(), self.bucket.as_ref().unwrap_or(&self.database));
+        match api {
+            Api::V1 => format!("database {}, retention {}", self.database, values::retention_text(self.retention)),
+            Api::V2 if self.org.is_empty() => format!("API v2, bucket {bucket}"),
+            Api::V2 => format!("API v2, org {}, bucket {bucket}", self.org),
+            Api::Auto => {
+                let retention = values::retention_text(self.retention);
+                format!("database {}, retention {retention} (if it is 2.x: bucket {bucket})", self.database)
+            }
+        }
+    }
+
     /// The same as `[[sink]]`, defaults left out. A password stays a reference where it was one.
     pub fn to_toml(&self) -> Table {
         let default = Self::at(self.url.clone());
@@ -286,6 +372,14 @@ impl InfluxdbConfig {
             Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
             Origin::File(path) => put("password-file", true, path.to_string_lossy().into_owned().into()),
         }
+        let api = if self.api == Api::V1 { "v1" } else { "v2" };
+        put("api", self.api != Api::Auto, api.into());
+        match self.token.origin() {
+            Origin::Text(text) => put("token", !text.is_empty(), text.clone().into()),
+            Origin::File(path) => put("token-file", true, path.to_string_lossy().into_owned().into()),
+        }
+        put("org", !self.org.is_empty(), self.org.clone().into());
+        put("bucket", self.bucket.is_some(), self.bucket.clone().unwrap_or_default().into());
         put("database", self.database != default.database, self.database.clone().into());
         put("retention", self.retention.is_some(), values::retention_text(self.retention).into());
         put("with-fields", self.with_fields, true.into());

@@ -42,6 +42,8 @@ fn every_option_means_what_its_toml_key_means() {
             "http://db?user=&gzip=false&timestamps=measured&timeout=9s",
             "url='http://db'\ngzip=0\ntimestamps='measured'\ntimeout='9s'",
         ),
+        ("http://db?token=t&org=o+p&bucket=b/rp", "url='http://db'\ntoken='t'\norg='o p'\nbucket='b/rp'"),
+        ("http://db?user=u&pw=p&api=v2&db=d", "url='http://db'\nusername='u'\npassword='p'\napi='v2'\ndatabase='d'"),
         (
             "https://db?secure=1&insecuressl=1&gzip=6&queue=128MiB&user=r&pw=s",
             "url='https://db'\ninsecure-tls=true\ngzip=6\nqueue='128MiB'\nusername='r'\npassword='s'",
@@ -100,6 +102,35 @@ fn problems_name_key_value_and_remedy() {
 }
 
 #[test]
+fn a_token_an_org_or_a_bucket_says_v2() {
+    for (text, want) in [
+        ("", Api::Auto),
+        ("api='v1'", Api::V1),
+        ("api='v2'", Api::V2),
+        ("token='t'", Api::V2),
+        ("org='o'", Api::V2),
+        ("bucket='b'", Api::V2),
+    ] {
+        assert_eq!(toml(&format!("url='http://db'\n{text}")).unwrap().0.api(), want, "{text}");
+    }
+    for (text, want) in [
+        ("bucket='b'\nretention='7d'", "`sink[0].retention` does nothing with the v2 API: set it on the bucket"),
+        ("bucket='b'\ndatabase='d'", "`sink[0].database` does nothing with the v2 API: the bucket is written"),
+    ] {
+        assert_eq!(toml(&format!("url='http://db'\n{text}")).unwrap().1, [want], "{text}");
+    }
+    for (text, want) in [
+        ("api='v1'\nbucket='b'", "`sink[0].bucket` is of the v2 API; write `sink[0].api` as \"v2\" or leave one out"),
+        ("token='t'\nusername='u'", "`sink[0].token` and `sink[0].username` contradict each other; leave one out"),
+        ("token='a\\nb'", "`sink[0].token` holds characters that no token has; is it the right text or file?"),
+        ("api='v3'", "`sink[0].api` is `v3`; use \"auto\" or \"v1\" or \"v2\""),
+    ] {
+        let text = text.replace("'a\\nb'", "\"a\\nb\"");
+        assert_eq!(toml(&format!("url='http://db'\n{text}")).unwrap_err(), want, "{text}");
+    }
+}
+
+#[test]
 fn unknown_option_of_a_uri_names_the_known_ones() {
     let error = uri("influxdb:http://db?with_fields=true").unwrap_err();
     assert!(
@@ -116,6 +147,8 @@ fn unknown_option_of_a_uri_names_the_known_ones() {
 #[test]
 fn password_is_in_no_message_and_no_debug_text() {
     let (config, _) = uri("influxdb:http://db?user=me&pw=s3cret").unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let (config, _) = uri("influxdb:http://db?token=s3cret").unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
     let error = uri("influxdb:http://me:s3cret@:x?pw=s3cret&concurrency=no").unwrap_err();
     assert!(!error.contains("s3cret"), "{error}");
