@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test e2e lint rules bench bench-large guard setup setup-build setup-kafka clean
+.PHONY: help run test e2e manifests image lint rules bench bench-large guard setup setup-build setup-kafka clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,6 +17,12 @@ test: setup rules ## Run every test, those against real servers too
 
 e2e: setup-build rules ## Run behind a real API server, with a real kubelet (as root)
 	@tools/e2e.sh
+
+manifests: setup-build rules ## Check deploy/: overlays, chart, alerts, dashboards
+	@tools/manifests.sh
+
+image: setup-build ## Build the container image and try it (as root)
+	@tools/image.sh
 
 lint: ## Check format, lints and dependencies
 	@tools/lint.sh

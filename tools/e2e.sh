@@ -9,6 +9,7 @@ set -euo pipefail
 # shellcheck source=tools/env.sh
 . "$(dirname "$0")/env.sh"
 . tools/e2e/util.sh
+. tools/manifests/tools.sh
 . tools/e2e/components.sh
 . tools/e2e/control-plane.sh
 . tools/e2e/node.sh
@@ -38,8 +39,9 @@ fi
 
 work=$(mktemp -d -t millrace-e2e.XXXXXX)
 logs=$work/logs
+rendered=$work/rendered
 pki=$work/pki
-mkdir "$logs"
+mkdir "$logs" "$rendered"
 
 # Also after a Ctrl-C and after a failure: the node, the other programs, the files.
 finish() {
@@ -61,6 +63,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+render_manifests
 make_certificates
 start_etcd
 start_apiserver

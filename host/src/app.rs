@@ -25,17 +25,17 @@ use crate::recordings::Recordings;
 use crate::reloads::Reloads;
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
-use crate::sinks::SinkHandle;
 use crate::sinks::influxdb::Influxdb;
 use crate::sinks::kafka::Kafka;
 use crate::sinks::log::Log;
+use crate::sinks::{Common, SinkHandle, Spool};
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
 use pipeline::Outlets;
 use reload::{Proposals, Reloader};
 
-/// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/millrace.yaml`.
+/// How long a stop may take in all. Kubernetes kills 45 s after it asked; see `deploy/base/deployment.yaml`.
 const STOP: Duration = Duration::from_secs(30);
 /// How much of it batches have that still wait for the rules; the rest is for the sinks' queues.
 const CHAIN: Duration = Duration::from_secs(5);
@@ -262,11 +262,13 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let kind = sink.kind();
         let same = config.sinks.iter().filter(|other| other.kind() == kind).count();
         let name = if same == 1 { kind.to_owned() } else { format!("{kind}-{}", sinks.len() + 1) };
-        let some = sink.selection.clone();
+        let spool = sink.spool.as_ref().map(|spool| Spool::open(spool, kind)).transpose();
+        let spool = spool.map_err(|error| AppError::Sink(name.clone(), error.to_string()))?;
+        let common = Common { selection: sink.selection.clone(), spool };
         let started = match &sink.target {
-            Target::Influxdb(config) => Influxdb::start(&name, config, some).map_err(|error| error.to_string()),
-            Target::Kafka(config) => Kafka::start(&name, config, some).map_err(|error| error.to_string()),
-            Target::Log(config) => Log::start(&name, config, some).map_err(|error| error.to_string()),
+            Target::Influxdb(config) => Influxdb::start(&name, config, common).map_err(|error| error.to_string()),
+            Target::Kafka(config) => Kafka::start(&name, config, common).map_err(|error| error.to_string()),
+            Target::Log(config) => Log::start(&name, config, common).map_err(|error| error.to_string()),
         };
         sinks.push(started.map_err(|error| AppError::Sink(name, error))?);
     }

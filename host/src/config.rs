@@ -278,6 +278,20 @@ fn check_together(config: &Config, problems: &Problems) {
             }
         }
     }
+    for (at, sink) in config.sinks.iter().enumerate() {
+        let Some(spool) = &sink.spool else { continue };
+        let before = &config.sinks[..at];
+        let same = |other: &SinkConfig| {
+            other.kind() == sink.kind() && other.spool.as_ref().is_some_and(|other| other.directory == spool.directory)
+        };
+        if before.iter().any(same) {
+            problems.bad(
+                &format!("sink[{at}].spool.directory"),
+                &spool.directory.display().to_string(),
+                "another sink of this type spools there; name another folder",
+            );
+        }
+    }
     if config.http.collides() {
         let text = config.http.listen.to_string();
         problems.bad("http.secure.listen", &text, "use another port than that of `http.listen`");

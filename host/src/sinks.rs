@@ -13,6 +13,7 @@ pub mod log;
 pub mod pick;
 pub mod queue;
 pub mod runner;
+pub mod spool;
 pub(crate) mod web;
 
 use std::time::Duration;
@@ -26,6 +27,16 @@ pub use chunk::Chunker;
 pub use ledger::{DropReason, LedgerSnapshot};
 pub use pick::Selection;
 pub use runner::{LedgerReader, Policy, SinkHandle};
+pub use spool::{Spool, SpoolConfig, SpoolError};
+
+/// What the settings of every kind of sink have in common, ready to be used.
+#[derive(Debug, Default)]
+pub struct Common {
+    /// What the sink gets.
+    pub selection: Selection,
+    /// Where its queue is kept on disk.
+    pub spool: Option<Spool>,
+}
 
 /// A batch that has passed the chain, without the labels and metrics that are for rules only.
 /// Nobody changes it any more; all sinks share it.

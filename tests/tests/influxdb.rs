@@ -10,7 +10,7 @@ use std::time::Duration;
 use millrace::batch::{Batch, Cycle, Descriptor};
 use millrace::config::Secret;
 use millrace::sinks::influxdb::{Influxdb, InfluxdbConfig, Timestamps};
-use millrace::sinks::{DropReason, Published, Selection, SinkHandle};
+use millrace::sinks::{Common, DropReason, Published, SinkHandle};
 use millrace_tests::fixtures::influxd::{Influxd, Options};
 use serde_json::{Map, Value, json};
 use sunk::{DEADLINE, TIME, at_rest, builder, cycle, entity, give, int, pods, until};
@@ -25,7 +25,7 @@ fn config(server: &Influxd) -> InfluxdbConfig {
 }
 
 fn start(config: &InfluxdbConfig) -> SinkHandle {
-    Influxdb::start("influxdb", config, Selection::default()).unwrap()
+    Influxdb::start("influxdb", config, Common::default()).unwrap()
 }
 
 /// Writes one batch with a sink of its own; everything must arrive.

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::routing::{get, post};
 use millrace::config::Secret;
 use millrace::sinks::influxdb::{Api, Influxdb, InfluxdbConfig};
-use millrace::sinks::{DropReason, Selection, SinkHandle};
+use millrace::sinks::{Common, DropReason, SinkHandle};
 use millrace_tests::fixtures::influxd::Influxd;
 use millrace_tests::fixtures::router::Setup;
 use millrace_tests::fixtures::victoria::Victoria;
@@ -239,7 +239,7 @@ async fn started(stub: &Arc<Stub>) -> SinkHandle {
 }
 
 fn start(config: &InfluxdbConfig) -> SinkHandle {
-    Influxdb::start("influxdb", config, Selection::default()).unwrap()
+    Influxdb::start("influxdb", config, Common::default()).unwrap()
 }
 
 #[tokio::test]

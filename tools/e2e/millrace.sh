@@ -1,13 +1,25 @@
-# Sourced by tools/e2e.sh. Millrace with the rights that deploy/millrace.yaml gives it, a ServiceAccount's
+# Sourced by tools/e2e.sh. Millrace with the rights that deploy/ gives it, a ServiceAccount's
 # token, and the APIService that puts it behind the API server.
 # shellcheck shell=bash disable=SC2154 # its variables are set there
+
+render_manifests() {
+    find_kustomize
+    [ -n "$kustomize" ] || die "deploy/ can't be rendered: put a kubectl of 1.21 or later on the PATH, or kustomize"
+    render_overlays "$rendered"
+    find_helm
+    if [ -n "$helm" ]; then
+        render_chart "$rendered"
+    else
+        leave_out "the chart" "there is no helm, and no Go to build it with"
+    fi
+}
 
 # What the manifests hold is really created: the ServiceAccount and its rights are those of production.
 # Nothing here starts the Deployment's pods.
 install_millrace() {
-    say "Applying deploy/*.yaml"
-    admin apply -f deploy/millrace.yaml -f deploy/metrics-api.yaml >"$logs/apply.log" 2>&1 ||
-        { why apply; die "deploy/*.yaml could not be applied"; }
+    say "Applying the overlay metrics-api"
+    admin apply -f "$rendered/metrics-api.yaml" >"$logs/apply.log" 2>&1 ||
+        { why apply; die "deploy/overlays/metrics-api could not be applied"; }
     token kube-system millrace "$work/millrace.token"
     take_port plain_port
     take_port secure_port

@@ -6,10 +6,10 @@ use super::fields::Fields;
 use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
-use crate::sinks::Selection;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
 use crate::sinks::kafka::config::{self as kafka, KafkaConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
+use crate::sinks::{Selection, SpoolConfig};
 
 /// `[[sink]]`, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct SinkConfig {
     pub target: Target,
     /// Which.
     pub selection: Selection,
+    /// Where they wait on disk; `None`: in memory alone.
+    pub spool: Option<SpoolConfig>,
 }
 
 /// A place where points go.
@@ -55,8 +57,8 @@ pub fn from_toml(fields: Fields<'_>) -> Option<SinkConfig> {
     let name = fields.string("type")?;
     match KINDS.iter().find(|kind| kind.name == name) {
         Some(kind) => {
-            let selection = Selection::from_toml(&fields);
-            (kind.from_toml)(fields).map(|target| SinkConfig { target, selection })
+            let (selection, spool) = (Selection::from_toml(&fields), SpoolConfig::from_toml(&fields));
+            (kind.from_toml)(fields).map(|target| SinkConfig { target, selection, spool })
         }
         None => {
             fields.bad("type", &name, &unknown(&name));
@@ -71,7 +73,7 @@ pub fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Option<Si
     match KINDS.iter().find(|kind| kind.name == uri.key) {
         Some(kind) => {
             let target = (kind.from_uri)(&uri, outside, problems);
-            target.map(|target| SinkConfig { target, selection: Selection::default() })
+            target.map(|target| SinkConfig { target, selection: Selection::default(), spool: None })
         }
         None => {
             problems.bad("--sink", &quoted(&uri.key), &unknown(&uri.key));
@@ -107,6 +109,9 @@ impl SinkConfig {
             Target::Log(config) => config.to_toml(),
         };
         self.selection.write(&mut table);
+        if let Some(spool) = &self.spool {
+            table.insert("spool".to_owned(), spool.to_toml().into());
+        }
         table.insert("type".to_owned(), self.kind().into());
         table
     }

@@ -108,5 +108,9 @@ fn sink(sink: &SinkConfig) -> String {
             if config.insecure_tls { ", certificate NOT checked" } else { "" },
         ),
     };
-    target + some
+    let spool = sink.spool.as_ref().map_or_else(String::new, |spool| {
+        let fsync = if spool.fsync { "" } else { ", no fsync" };
+        format!(", spool {} of {}{fsync}", spool.directory.display(), bytes_text(spool.max_bytes))
+    });
+    target + some + &spool
 }

@@ -277,6 +277,8 @@ fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {
     };
     let (bytes, seconds) = (Some(&Unit::Bytes), Some(&Unit::Seconds));
     to.counters("millrace_sink_points_offered", "Points handed to a sink.", None, each(|sink| sink.offered))?;
+    let help = "Points that an earlier process has left in the spool.";
+    to.counters("millrace_sink_points_recovered", help, None, each(|sink| sink.recovered))?;
     to.counters("millrace_sink_points_written", "Points that its server took.", None, each(|sink| sink.written))?;
     let dropped = ledgers.iter().flat_map(|ledger| {
         let reasons = ledger.dropped.iter();
@@ -288,10 +290,21 @@ fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {
     to.gauges("millrace_sink_points_queued", "Points that wait.", None, each(|sink| sink.queued))?;
     to.gauges("millrace_sink_queue", "Memory of the queue.", bytes, each(|sink| sink.queued_bytes))?;
     to.gauges("millrace_sink_queue_limit", "Its bound.", bytes, each(|sink| sink.queue_bound_bytes))?;
+    let help = "Those of the points that wait which are in the spool alone.";
+    to.gauges("millrace_sink_points_spooled", help, None, each(|sink| sink.spooled))?;
+    to.gauges("millrace_sink_spool", "Length of the spool's files.", bytes, each(|sink| sink.spool_bytes))?;
+    to.gauges(
+        "millrace_sink_spool_limit",
+        "Its bound; 0 without a spool.",
+        bytes,
+        each(|sink| sink.spool_bound_bytes),
+    )?;
+    let help = "How often the spool couldn't be written or read.";
+    to.counters("millrace_sink_spool_errors", help, None, each(|sink| sink.spool_errors))?;
     let failing = each(|sink| u64::from(sink.failing));
     to.gauges("millrace_sink_failing", "Whether the last request failed.", None, failing)?;
     let imbalance = ledgers.iter().map(|ledger| ([label(ledger)], ledger.imbalance as f64));
-    let help = "Offered less written, dropped and queued; anything but 0 is a defect.";
+    let help = "Offered and recovered, less written, dropped and queued; anything but 0 is a defect.";
     to.gauges("millrace_sink_imbalance", help, None, imbalance)
 }
 

@@ -24,7 +24,7 @@ pub use config::{Api, InfluxdbConfig, Timestamps};
 
 use super::chunk::Limits;
 use super::pick::picking;
-use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
+use super::{AttemptError, Chunker, Common, Policy, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use crate::tls::TlsError;
 use request::Server;
@@ -67,13 +67,13 @@ impl Influxdb {
         }
     }
 
-    /// Builds and starts one under `name`, which gets the selection.
+    /// Builds and starts one under `name`, with what all sinks' settings have in common.
     ///
     /// # Errors
     /// As [`Influxdb::new`].
-    pub fn start(name: &str, config: &InfluxdbConfig, selection: Selection) -> Result<SinkHandle, TlsError> {
-        let sink = picking(Self::new(config)?, selection);
-        Ok(SinkHandle::start(name, sink, Self::policy(config)))
+    pub fn start(name: &str, config: &InfluxdbConfig, common: Common) -> Result<SinkHandle, TlsError> {
+        let sink = picking(Self::new(config)?, common.selection);
+        Ok(SinkHandle::spooling(name, sink, Self::policy(config), common.spool))
     }
 }
 
@@ -94,7 +94,7 @@ impl Sink for Influxdb {
     }
 
     fn unpack(&self, body: &Bytes) -> Option<Vec<u8>> {
-        if self.gzip.is_none() {
+        if !body.starts_with(request::GZIP) {
             return Some(body.to_vec());
         }
         let mut raw = Vec::new();

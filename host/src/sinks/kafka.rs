@@ -28,7 +28,7 @@ pub use config::KafkaConfig;
 
 use super::chunk::Limits;
 use super::pick::picking;
-use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
+use super::{AttemptError, Chunker, Common, Policy, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use client::{Connection, Settings};
 use encode::Schema;
@@ -72,13 +72,13 @@ impl Kafka {
         Policy { queue, concurrency: config.concurrency, timeout: None, chunk }
     }
 
-    /// Builds and starts one under `name`, which gets the selection.
+    /// Builds and starts one under `name`, with what all sinks' settings have in common.
     ///
     /// # Errors
     /// As [`Kafka::new`].
-    pub fn start(name: &str, config: &KafkaConfig, selection: Selection) -> Result<SinkHandle, SetupError> {
-        let sink = picking(Self::new(name, config)?, selection);
-        Ok(SinkHandle::start(name, sink, Self::policy(config)))
+    pub fn start(name: &str, config: &KafkaConfig, common: Common) -> Result<SinkHandle, SetupError> {
+        let sink = picking(Self::new(name, config)?, common.selection);
+        Ok(SinkHandle::spooling(name, sink, Self::policy(config), common.spool))
     }
 }
 

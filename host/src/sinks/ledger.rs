@@ -26,10 +26,16 @@ pub enum DropReason {
     Filtered,
     /// The process ended before they were sent.
     Shutdown,
+    /// The spool was full, or its disk, and these were the oldest.
+    SpoolFull,
+    /// They were older than the spool keeps anything.
+    SpoolAge,
+    /// They can't be read back from the spool.
+    SpoolDamaged,
 }
 
 /// How many reasons there are.
-const REASONS: usize = 8;
+const REASONS: usize = 11;
 
 impl DropReason {
     /// All of them.
@@ -42,6 +48,9 @@ impl DropReason {
         Self::Unencodable,
         Self::Filtered,
         Self::Shutdown,
+        Self::SpoolFull,
+        Self::SpoolAge,
+        Self::SpoolDamaged,
     ];
 
     /// As it is spelled in metrics and on the status page.
@@ -56,6 +65,9 @@ impl DropReason {
             Self::Unencodable => "unencodable",
             Self::Filtered => "filtered",
             Self::Shutdown => "shutdown",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolAge => "spool_age",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }
@@ -131,12 +143,16 @@ impl LastError {
 pub struct Ledger {
     /// Points handed to the sink.
     pub offered: u64,
+    /// Points that an earlier process has left in the spool.
+    pub recovered: u64,
     /// Points its server has taken.
     pub written: u64,
     /// Points that were given up.
     pub dropped: Dropped,
     /// Requests.
     pub attempts: Attempts,
+    /// How often the spool couldn't be written or read.
+    pub spool_errors: u64,
     /// Time spent on encoding and compressing, ns.
     pub encode_ns: u64,
     /// The last failure, if there ever was one.
@@ -158,25 +174,35 @@ impl Ledger {
     }
 }
 
-/// One moment of a sink's ledger. `offered = written + dropped + queued`, always.
+/// One moment of a sink's ledger. `offered + recovered = written + dropped + queued`, always.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerSnapshot {
     /// The sink's name.
     pub sink: String,
     /// Points handed to the sink.
     pub offered: u64,
+    /// Points that an earlier process has left in the spool.
+    pub recovered: u64,
     /// Points its server has taken.
     pub written: u64,
     /// Points that were given up, by [`DropReason::name`].
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Points that wait or are on their way, added up from the queue.
+    /// Points that wait or are on their way, added up from the queue and the spool.
     pub queued: u64,
-    /// offered − written − dropped − queued. Anything but 0 is a defect of this program.
+    /// Those of them that are in the spool alone.
+    pub spooled: u64,
+    /// offered + recovered − written − dropped − queued. Anything but 0 is a defect of this program.
     pub imbalance: i64,
     /// Memory of the queue, bytes.
     pub queued_bytes: u64,
     /// Its bound, bytes.
     pub queue_bound_bytes: u64,
+    /// Length of the spool's files, bytes; of them all that is delivered is deleted by and by.
+    pub spool_bytes: u64,
+    /// Their bound, bytes; 0 where there is no spool.
+    pub spool_bound_bytes: u64,
+    /// How often the spool couldn't be written or read.
+    pub spool_errors: u64,
     /// Requests that are on their way.
     pub in_flight: u64,
     /// Whether the last request failed, so that the sink waits before the next.

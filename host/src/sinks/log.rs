@@ -15,7 +15,7 @@ pub(crate) use encode::key;
 
 use super::chunk::Limits;
 use super::pick::picking;
-use super::{AttemptError, Chunker, Policy, Selection, Sink, SinkHandle};
+use super::{AttemptError, Chunker, Common, Policy, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 
 /// Written at a time.
@@ -65,12 +65,13 @@ impl Log {
         Policy { queue: config.queue, concurrency: 1, timeout: None, chunk: CHUNK }
     }
 
-    /// Starts one on standard output under `name`, which gets the selection.
+    /// Starts one on standard output under `name`, with what all sinks' settings have in common.
     ///
     /// # Errors
     /// As [`Log::stdout`].
-    pub fn start(name: &str, config: &LogConfig, selection: Selection) -> io::Result<SinkHandle> {
-        Ok(SinkHandle::start(name, picking(Self::stdout()?, selection), Self::policy(config)))
+    pub fn start(name: &str, config: &LogConfig, common: Common) -> io::Result<SinkHandle> {
+        let sink = picking(Self::stdout()?, common.selection);
+        Ok(SinkHandle::spooling(name, sink, Self::policy(config), common.spool))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Published;
 use super::chunk::Chunk;
 use super::ledger::{DropReason, Dropped, Ledger, LedgerSnapshot, by_name};
+use super::spool::{Kept, Toll};
 
 /// A chunk's place in the order of time: when it was closed, then where it stood before a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,18 @@ impl Held {
     }
 }
 
+/// What the queue knows of the spool.
+#[derive(Debug, Default, Clone, Copy)]
+struct Backlog {
+    /// Points. Below zero for the moment in which the sender has read what the encoder hasn't yet told.
+    points: i64,
+    /// Length of the files, and its bound, bytes.
+    bytes: u64,
+    bound: u64,
+    /// Somebody reads, or there was nothing more to be read.
+    read: bool,
+}
+
 /// The queue of one sink.
 #[derive(Debug)]
 pub struct Queue {
@@ -56,6 +69,8 @@ pub struct Queue {
     chunks_held: Held,
     in_flight: BTreeMap<ChunkId, Chunk>,
     in_flight_held: Held,
+    /// What is on the disk alone; `None` where there is no spool.
+    spool: Option<Backlog>,
     next: u64,
     /// No more offers are taken.
     closing: bool,
@@ -80,12 +95,19 @@ impl Queue {
             chunks_held: Held::default(),
             in_flight: BTreeMap::new(),
             in_flight_held: Held::default(),
+            spool: None,
             next: 0,
             closing: false,
             closed: false,
             failing: false,
             ledger: Ledger::default(),
         }
+    }
+
+    /// Has a spool of at most `bound` bytes, in which an earlier process has left `points`.
+    pub fn spooling(&mut self, points: u64, bytes: u64, bound: u64) {
+        self.ledger.recovered = points;
+        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false });
     }
 
     /// Takes a batch in; over the bound the oldest that waits is dropped.
@@ -124,21 +146,80 @@ impl Queue {
 
     /// What became of a batch: chunks that were closed, points that were dropped; `open_bytes` is
     /// the memory of the chunk that is still open.
-    pub fn encoded(&mut self, chunks: Vec<Chunk>, dropped: &Dropped, open_bytes: usize) {
+    pub fn encoded(&mut self, chunks: Vec<Kept>, dropped: &Dropped, open_bytes: usize) {
         if self.closed {
             return;
         }
         self.ledger.dropped.add_all(dropped);
         self.encoding.points = self.encoding.points.saturating_sub(dropped.total());
         self.encoding.bytes = open_bytes;
-        for chunk in chunks {
-            self.encoding.points = self.encoding.points.saturating_sub(chunk.points());
-            let id = ChunkId { closed: self.next, record: 0 };
-            self.next += 1;
-            self.chunks_held.add(chunk.points(), chunk.size_bytes());
-            self.chunks.insert(id, chunk);
+        for kept in chunks {
+            match kept {
+                Kept::Memory(chunk) => {
+                    self.encoding.points = self.encoding.points.saturating_sub(chunk.points());
+                    self.push(chunk);
+                }
+                Kept::Disk(points) => {
+                    self.encoding.points = self.encoding.points.saturating_sub(points);
+                    if let Some(spool) = &mut self.spool {
+                        spool.points = spool.points.saturating_add_unsigned(points);
+                        spool.read = false;
+                    }
+                }
+            }
         }
         self.make_room(0);
+    }
+
+    /// Whether a chunk of this size may stay in memory though it is in the spool: half of the bound
+    /// is for batches that wait to be encoded, which have no other place.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 2
+    }
+
+    /// Whether a chunk is to be read from the spool; who asks reads it.
+    pub fn next_load(&mut self) -> bool {
+        let idle = self.chunks.is_empty() && !self.closed;
+        self.spool.as_mut().is_some_and(|spool| idle && spool.points > 0 && !std::mem::replace(&mut spool.read, true))
+    }
+
+    /// A chunk was read from the spool, or there was none.
+    pub fn loaded(&mut self, chunk: Option<Chunk>, toll: &Toll) {
+        self.pay(toll);
+        if self.closed {
+            return;
+        }
+        let Some(spool) = &mut self.spool else { return };
+        if let Some(chunk) = chunk {
+            spool.read = false;
+            spool.points = spool.points.saturating_sub_unsigned(chunk.points());
+            self.push(chunk);
+        }
+    }
+
+    /// The spool couldn't be read; it is tried again.
+    pub fn load_failed(&mut self) {
+        self.ledger.spool_errors += 1;
+        if let Some(spool) = &mut self.spool {
+            spool.read = false;
+        }
+    }
+
+    /// Counts what an operation of the spool has cost.
+    pub fn pay(&mut self, toll: &Toll) {
+        let Some(spool) = &mut self.spool else { return };
+        spool.bytes = toll.bytes;
+        if !self.closed {
+            spool.points = spool.points.saturating_sub_unsigned(toll.lost.total());
+            self.ledger.dropped.add_all(&toll.lost);
+        }
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        let id = ChunkId { closed: self.next, record: 0 };
+        self.next += 1;
+        self.insert(id, chunk);
     }
 
     /// The oldest chunk that waits; it is on its way from now on.
@@ -215,13 +296,31 @@ impl Queue {
     /// Whether nothing waits and nothing is on its way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.intake.is_empty() && self.encoding.points == 0 && self.chunks.is_empty() && self.in_flight.is_empty()
+        self.is_encoded() && self.chunks.is_empty() && self.in_flight.is_empty() && self.spooled() == 0
     }
 
-    /// Gives up everything that is left.
+    /// Whether the sink fails and all that is left is in the spool, where the next process finds it.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        let mut chunks = self.chunks.values().chain(self.in_flight.values());
+        self.failing && self.spool.is_some() && self.is_encoded() && chunks.all(Chunk::is_spooled)
+    }
+
+    /// Whether all that was offered is in chunks.
+    #[must_use]
+    pub fn is_encoded(&self) -> bool {
+        self.intake.is_empty() && self.encoding.points == 0
+    }
+
+    /// Gives up everything that is left and isn't in the spool.
     pub fn give_up(&mut self) {
-        let left = self.queued();
+        let chunks = self.chunks.values().chain(self.in_flight.values());
+        let safe: u64 = chunks.filter(|chunk| chunk.is_spooled()).map(Chunk::points).sum();
+        let left = self.queued().saturating_sub(self.spooled() + safe);
         self.ledger.dropped.add(DropReason::Shutdown, left);
+        if let Some(spool) = &mut self.spool {
+            spool.points = spool.points.saturating_add_unsigned(safe);
+        }
         (self.closing, self.closed) = (true, true);
         self.intake.clear();
         self.chunks.clear();
@@ -240,12 +339,17 @@ impl Queue {
         LedgerSnapshot {
             sink: sink.to_owned(),
             offered: ledger.offered,
+            recovered: ledger.recovered,
             written: ledger.written,
             dropped: by_name(&ledger.dropped),
             queued,
-            imbalance: ledger.offered.cast_signed().wrapping_sub(accounted.cast_signed()),
+            spooled: self.spooled(),
+            imbalance: (ledger.offered + ledger.recovered).cast_signed().wrapping_sub(accounted.cast_signed()),
             queued_bytes: self.bytes() as u64,
             queue_bound_bytes: self.bound as u64,
+            spool_bytes: self.spool.map_or(0, |spool| spool.bytes),
+            spool_bound_bytes: self.spool.map_or(0, |spool| spool.bound),
+            spool_errors: ledger.spool_errors,
             in_flight: self.in_flight.len() as u64,
             failing: self.failing,
             attempts: ledger.attempts,
@@ -274,13 +378,19 @@ impl Queue {
             return false;
         }
         while self.bytes() + more > self.bound {
-            if let Some((_, chunk)) = self.chunks.pop_first() {
-                self.chunks_held.take(chunk.points(), chunk.size_bytes());
-                self.ledger.dropped.add(DropReason::QueueFull, chunk.points());
-            } else if !self.drop_oldest_batch() {
+            if !self.drop_oldest_chunk() && !self.drop_oldest_batch() {
                 return false;
             }
         }
+        true
+    }
+
+    /// What is in the spool too has been bounded there.
+    fn drop_oldest_chunk(&mut self) -> bool {
+        let oldest = self.chunks.iter().find(|(_, chunk)| !chunk.is_spooled()).map(|(id, _)| *id);
+        let Some(chunk) = oldest.and_then(|id| self.chunks.remove(&id)) else { return false };
+        self.chunks_held.take(chunk.points(), chunk.size_bytes());
+        self.ledger.dropped.add(DropReason::QueueFull, chunk.points());
         true
     }
 
@@ -297,7 +407,14 @@ impl Queue {
     }
 
     fn queued(&self) -> u64 {
-        self.intake_held.points + self.encoding.points + self.chunks_held.points + self.in_flight_held.points
+        let held = [self.intake_held, self.encoding, self.chunks_held, self.in_flight_held];
+        let held: u64 = held.iter().map(|held| held.points).sum();
+        held.saturating_add_signed(self.spool.map_or(0, |spool| spool.points))
+    }
+
+    /// Points that are in the spool alone.
+    fn spooled(&self) -> u64 {
+        self.spool.map_or(0, |spool| spool.points.max(0).cast_unsigned())
     }
 
     fn bytes(&self) -> usize {

@@ -15,11 +15,15 @@ use tokio::time::Instant;
 use super::chunk::{Limits, Spares};
 use super::ledger::{DropReason, LastError, LedgerSnapshot};
 use super::queue::Queue;
+use super::spool::{Spool, SpoolError};
 use super::{Published, Sink};
+use crate::text::{MESSAGE_BYTES, tame};
 use crate::throttle::Throttle;
 
 mod encoder;
 mod sender;
+#[cfg(test)]
+mod spool_tests;
 #[cfg(test)]
 mod tests;
 
@@ -51,10 +55,13 @@ struct Shared {
     sink: Arc<dyn Sink>,
     policy: Policy,
     queue: Mutex<Queue>,
+    /// Locked before the queue, never after it, and on blocking threads alone.
+    spool: Option<Mutex<Spool>>,
     spares: Arc<Spares>,
     /// The chunks' bounds; they shrink when a server finds a chunk too large.
     limits: Mutex<Limits>,
     overflow: Mutex<Overflow>,
+    spool_failures: Mutex<Throttle>,
     intake_ready: Notify,
     chunks_ready: Notify,
     /// Woken after every change that may have emptied the queue.
@@ -105,10 +112,21 @@ impl Shared {
         );
     }
 
-    async fn idle(&self) {
+    /// The spool can't be written or read.
+    fn spool_failed(&self, error: &SpoolError) {
+        let error = tame(&error.to_string(), MESSAGE_BYTES);
+        let more = self.spool_failures.lock().unwrap_or_else(PoisonError::into_inner).pass();
+        if let Some(more) = more {
+            tracing::warn!(sink = self.name, error, more, "the spool fails; what comes now waits in memory");
+        }
+        self.queue().ledger.error(error);
+    }
+
+    /// Waits until `done` says that it is.
+    async fn until(&self, done: impl Fn(&Queue) -> bool) {
         loop {
             let settled = self.settled.notified();
-            if self.queue().is_idle() {
+            if done(&self.queue()) {
                 return;
             }
             settled.await;
@@ -143,14 +161,31 @@ impl SinkHandle {
     /// runtime with a clock.
     #[must_use]
     pub fn start(name: impl Into<String>, sink: Arc<dyn Sink>, policy: Policy) -> Self {
+        Self::spooling(name, sink, policy, None)
+    }
+
+    /// The same with a queue on disk, if there is one: what is in it is sent first.
+    #[must_use]
+    pub fn spooling(name: impl Into<String>, sink: Arc<dyn Sink>, policy: Policy, spool: Option<Spool>) -> Self {
+        let name = name.into();
+        let mut queue = Queue::new(policy.queue);
+        if let Some(spool) = &spool {
+            let (points, bytes) = (spool.left(), spool.bytes());
+            if points > 0 {
+                tracing::info!(sink = name, points, bytes, "found in the spool; they are sent first");
+            }
+            queue.spooling(points, bytes, spool.bound());
+        }
         let shared = Arc::new(Shared {
-            name: name.into(),
+            name,
             sink,
             policy,
-            queue: Mutex::new(Queue::new(policy.queue)),
+            queue: Mutex::new(queue),
+            spool: spool.map(Mutex::new),
             spares: Arc::default(),
             limits: Mutex::new(policy.limits()),
             overflow: Mutex::default(),
+            spool_failures: Mutex::default(),
             intake_ready: Notify::new(),
             chunks_ready: Notify::new(),
             settled: Notify::new(),
@@ -196,17 +231,23 @@ impl SinkHandle {
         LedgerReader(self.shared.clone())
     }
 
-    /// Sends what is left, until `deadline` at most; the rest is dropped and counted. Offers that
-    /// come later are dropped and counted too. Returns the final ledger.
+    /// Sends what is left, until `deadline` at most; the rest is dropped and counted, unless it is in
+    /// the spool: then it stays there, and a sink that fails is not waited for. Offers that come later
+    /// are dropped and counted too. Returns the final ledger.
     pub async fn drain(&self, deadline: Instant) -> LedgerSnapshot {
         self.shared.queue().close();
         self.shared.intake_ready.notify_one();
         self.shared.chunks_ready.notify_one();
-        let drained = tokio::time::timeout_at(deadline, self.shared.idle()).await.is_ok();
+        let done = self.shared.until(|queue| queue.is_idle() || queue.is_safe());
+        let drained = tokio::time::timeout_at(deadline, done).await.is_ok();
         self.stop();
         self.shared.queue().give_up();
         let ledger = self.ledger();
-        if !drained {
+        if ledger.spooled > 0 {
+            let points = ledger.spooled;
+            tracing::info!(sink = self.shared.name, points, "points stay in the spool; the next start sends them");
+        }
+        if !drained && ledger.dropped_by(DropReason::Shutdown) > 0 {
             let dropped = ledger.dropped_by(DropReason::Shutdown);
             tracing::warn!(sink = self.shared.name, dropped, "points dropped at shutdown");
         }

@@ -283,7 +283,8 @@ impl Connection {
         }
         let heard = self.state.heard();
         let since = heard.progress.elapsed();
-        if since < PATIENCE && heard.error.is_none() {
+        // One broker of several may be down while the others take what is theirs.
+        if since < if heard.error.is_some() { PATIENCE / 10 } else { PATIENCE } {
             return None;
         }
         let error = heard.refusal.as_ref().or(heard.error.as_ref());

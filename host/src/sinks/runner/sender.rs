@@ -4,7 +4,7 @@
 //! after as many successes as there are now.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -15,6 +15,7 @@ use crate::sinks::backoff::{Backoff, LONGEST};
 use crate::sinks::chunk::Chunk;
 use crate::sinks::ledger::Dropped;
 use crate::sinks::queue::ChunkId;
+use crate::sinks::spool::{Loaded, Spool, SpoolError, Toll};
 use crate::sinks::{AttemptError, DropReason};
 use crate::text::{MESSAGE_BYTES, tame};
 use crate::throttle::Throttle;
@@ -38,8 +39,23 @@ enum Done {
     Attempt(ChunkId, Chunk, Result<(), AttemptError>),
     /// The server found it too large: its halves, if it has any.
     Split(ChunkId, Chunk, Option<[Chunk; 2]>),
+    /// The spool was read.
+    Load(Result<Loaded, SpoolError>),
     /// The server took some of it: what is left, and the error that says so.
     Kept(ChunkId, Chunk, Option<Chunk>, AttemptError),
+}
+
+impl Done {
+    /// The chunk that is delivered or given up by this and will not be sent again.
+    fn settles(&self) -> Option<&Chunk> {
+        use AttemptError::{Partial, Permanent};
+        match self {
+            Self::Attempt(_, chunk, Ok(()) | Err(Permanent { .. } | Partial { .. }))
+            | Self::Split(_, chunk, None)
+            | Self::Kept(_, chunk, None, _) => Some(chunk),
+            _ => None,
+        }
+    }
 }
 
 struct Sender {
@@ -100,9 +116,12 @@ impl Sender {
             self.prepared = Prepared::UnderWay;
             self.running.spawn(prepare(self.shared.clone()));
         }
+        if self.shared.queue().next_load() {
+            self.running.spawn(load(self.shared.clone()));
+        }
         let most = if self.backoff.is_failing() { 1 } else { self.window };
         while self.prepared == Prepared::Yes && self.running.len() < most {
-            let Some((id, chunk)) = self.shared.queue().next_chunk() else { return };
+            let Some((id, chunk)) = self.shared.queue().next_chunk() else { break };
             self.running.spawn(attempt(self.shared.clone(), id, chunk));
         }
     }
@@ -118,6 +137,11 @@ impl Sender {
             }
             Done::Attempt(id, chunk, Err(error)) => self.settle_failure(id, &chunk, &error),
             Done::Split(id, chunk, halves) => self.settle_split(id, &chunk, halves),
+            Done::Load(Ok(Loaded { chunk, toll })) => self.shared.queue().loaded(chunk, &toll),
+            Done::Load(Err(error)) => {
+                self.shared.queue().load_failed();
+                self.wait(&AttemptError::Transient { reason: error.to_string(), retry_after: None });
+            }
             Done::Kept(id, chunk, kept, error) => self.settle_unfinished(id, &chunk, kept, &error),
         }
     }
@@ -293,7 +317,8 @@ async fn prepare(shared: Arc<Shared>) -> Done {
 }
 
 async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
-    match bounded(&shared, shared.sink.attempt(chunk.body())).await {
+    let result = bounded(&shared, shared.sink.attempt(chunk.body())).await;
+    let done = match result {
         Err(AttemptError::TooLarge) => {
             let (whole, sink) = (chunk.clone(), shared.sink.clone());
             let halves = tokio::task::spawn_blocking(move || whole.split(sink.as_ref())).await;
@@ -306,7 +331,33 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
             Done::Kept(id, chunk, kept, AttemptError::Unfinished { reason, retry_after, left, lost })
         }
         result => Done::Attempt(id, chunk, result),
+    };
+    if let Some((seq, points)) = done.settles().and_then(Chunk::settled) {
+        let toll = in_spool(&shared, move |spool| spool.done(seq, points)).await;
+        if let Some(toll) = toll {
+            shared.queue().pay(&toll);
+        }
     }
+    done
+}
+
+async fn load(shared: Arc<Shared>) -> Done {
+    let nothing = || Ok(Loaded { chunk: None, toll: Toll::default() });
+    Done::Load(in_spool(&shared, Spool::load).await.unwrap_or_else(nothing))
+}
+
+/// Does something with the spool, if there is one, on a thread that may wait for the disk.
+async fn in_spool<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&mut Spool) -> T + Send + 'static,
+) -> Option<T> {
+    let shared = shared.clone();
+    let work = move || {
+        let spool = shared.spool.as_ref()?;
+        Some(work(&mut spool.lock().unwrap_or_else(PoisonError::into_inner)))
+    };
+    // An error is a panic, or the end of the runtime.
+    tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
 /// One attempt, within its time. A panic of the sink costs this chunk and nothing else.

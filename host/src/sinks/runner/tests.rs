@@ -13,7 +13,7 @@ const CYCLE: Cycle = Cycle { number: 1, time: 0, window: 0, nodes_asked: 1, node
 
 /// What the scripted server does with the next request.
 #[derive(Debug, Clone)]
-enum Answer {
+pub(super) enum Answer {
     Take,
     Fail(AttemptError),
     /// Never answers.
@@ -23,15 +23,15 @@ enum Answer {
 
 /// Answers as the script says, and takes everything once the script has ended.
 #[derive(Default)]
-struct Scripted {
-    script: Mutex<VecDeque<Answer>>,
+pub(super) struct Scripted {
+    pub script: Mutex<VecDeque<Answer>>,
     /// 413 over this.
-    max_body: Option<usize>,
-    taken: Mutex<Vec<String>>,
-    prepared: Mutex<u32>,
-    prepare_script: Mutex<VecDeque<AttemptError>>,
-    times: Mutex<Vec<Instant>>,
-    panics_on: Option<&'static str>,
+    pub max_body: Option<usize>,
+    pub taken: Mutex<Vec<String>>,
+    pub prepared: Mutex<u32>,
+    pub prepare_script: Mutex<VecDeque<AttemptError>>,
+    pub times: Mutex<Vec<Instant>>,
+    pub panics_on: Option<&'static str>,
 }
 
 #[async_trait]
@@ -70,11 +70,11 @@ impl Sink for Scripted {
     }
 }
 
-fn transient() -> Answer {
+pub(super) fn transient() -> Answer {
     Answer::Fail(AttemptError::Transient { reason: "503".to_owned(), retry_after: None })
 }
 
-fn permanent() -> Answer {
+pub(super) fn permanent() -> Answer {
     Answer::Fail(AttemptError::Permanent { reason: "400".to_owned() })
 }
 
@@ -86,7 +86,7 @@ fn unprepared() -> Answer {
     Answer::Fail(AttemptError::Unprepared { reason: "404".to_owned() })
 }
 
-fn partial(records: u64) -> Answer {
+pub(super) fn partial(records: u64) -> Answer {
     let (reason, why) = ("partial write".to_owned(), DropReason::Partial);
     Answer::Fail(AttemptError::Partial { reason, records, why })
 }
@@ -96,7 +96,7 @@ fn unfinished(left: &[usize], lost: &[(usize, DropReason)]) -> Answer {
     Answer::Fail(AttemptError::Unfinished { reason: "some".to_owned(), retry_after: None, left, lost })
 }
 
-fn published(name: &str, points: usize) -> Arc<Published> {
+pub(super) fn published(name: &str, points: usize) -> Arc<Published> {
     let mut builder = BatchBuilder::new(Origin::Node(name.to_owned()), 0);
     let metric = builder.metric(Descriptor::gauge("m", ""));
     builder.entity(Level::Node, 0);
@@ -106,7 +106,7 @@ fn published(name: &str, points: usize) -> Arc<Published> {
     Arc::new(Published { cycle: CYCLE, batch: builder.build() })
 }
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         queue: 1 << 20,
         concurrency: 2,
@@ -116,8 +116,8 @@ fn policy() -> Policy {
 }
 
 /// Waits until the sink has nothing left. The clock is paused, so this takes no time.
-async fn at_rest(handle: &SinkHandle) -> LedgerSnapshot {
-    let idle = handle.shared.idle();
+pub(super) async fn at_rest(handle: &SinkHandle) -> LedgerSnapshot {
+    let idle = handle.shared.until(Queue::is_idle);
     tokio::time::timeout(Duration::from_secs(3600), idle).await.expect("the sink comes to rest");
     let ledger = handle.ledger();
     assert_eq!((ledger.queued, ledger.imbalance, ledger.in_flight), (0, 0, 0), "{ledger:?}");
@@ -135,7 +135,7 @@ async fn run(sink: Scripted) -> (Arc<Scripted>, LedgerSnapshot) {
     (sink, ledger)
 }
 
-fn scripted(script: impl IntoIterator<Item = Answer>) -> Scripted {
+pub(super) fn scripted(script: impl IntoIterator<Item = Answer>) -> Scripted {
     Scripted { script: Mutex::new(script.into_iter().collect()), ..Scripted::default() }
 }
 
