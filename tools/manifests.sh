@@ -66,6 +66,8 @@ elif [ -n "$python" ]; then
             say "Checking the alerts"
             "$python" tools/manifests/alerts.py "$out/prometheus.yaml" >"$work/alerts"
             "$promtool" check rules "$work/alerts"
+            cp tools/manifests/alerts-test.yaml "$work"
+            "$promtool" test rules "$work/alerts-test.yaml"
         else
             leave_out "the alerts: there is no promtool; \`apt-get install prometheus\` has it"
         fi

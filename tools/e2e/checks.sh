@@ -14,6 +14,9 @@ check_manifests() {
         expect 'deployment.apps/(other-)?millrace created \(server dry run\)' \
             kubectl --kubeconfig="$work/admin.conf" apply --dry-run=server -f "$file"
     done
+    [ -z "$helm" ] || expect 'rollout status deployment/millrace' \
+        "$helm" --kubeconfig="$work/admin.conf" --namespace=kube-system install --dry-run=server --hide-secret \
+        --set apiService.create=true millrace deploy/helm/millrace
 }
 
 check_node() {
