@@ -24,7 +24,6 @@ pub struct SinkConfig {
 
 /// A place where points go.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
 pub enum Target {
     /// InfluxDB 1.x in Heapster's schema.
     Influxdb(InfluxdbConfig),
