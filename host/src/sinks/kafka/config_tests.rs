@@ -77,7 +77,10 @@ fn what_cannot_work_is_refused_with_the_remedy() {
             "`sink[0].insecure-tls` and `sink[0].certificate-authority` contradict each other; leave one out",
         ),
         ("brokers='a:1'\nqueue='4MiB'", "`sink[0].queue` is `4MiB`; use at least 8 times sink[0].max-message (1MB)"),
-        ("brokers='a:1'\ncompression='lzma'", "`sink[0].compression` is `lzma`; use none, gzip, snappy, lz4 or zstd"),
+        (
+            "brokers='a:1'\ncompression='lzma'",
+            "`sink[0].compression` is `lzma`; use \"none\" or \"gzip\" or \"snappy\" or \"lz4\" or \"zstd\"",
+        ),
     ] {
         assert_eq!(toml(keys).map(|_| ()).unwrap_err(), want, "{keys}");
     }
