@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod log;
 pub mod pick;
+pub mod prometheus;
 pub mod queue;
 pub mod runner;
 pub mod spool;

@@ -17,6 +17,7 @@ pub mod kafka;
 pub mod kubectl;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod router;
 pub mod tools;
 pub mod victoria;

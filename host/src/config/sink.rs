@@ -9,6 +9,7 @@ use super::uri::Uri;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
 use crate::sinks::kafka::config::{self as kafka, KafkaConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
+use crate::sinks::prometheus::config::{self as prometheus, PrometheusConfig};
 use crate::sinks::{Selection, SpoolConfig};
 
 /// `[[sink]]`, checked.
@@ -25,12 +26,14 @@ pub struct SinkConfig {
 /// A place where points go.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Target {
-    /// InfluxDB 1.x in Heapster's schema.
+    /// InfluxDB in Heapster's schema.
     Influxdb(InfluxdbConfig),
     /// Kafka, in Heapster's JSON or in one message an entity.
     Kafka(KafkaConfig),
     /// Batches in a readable form.
     Log(LogConfig),
+    /// Prometheus remote write.
+    Prometheus(PrometheusConfig),
 }
 
 /// A kind of sink and how its settings are read.
@@ -45,6 +48,7 @@ const KINDS: &[Kind] = &[
     Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(Target::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(Target::Influxdb) },
     Kind { name: "kafka", from_toml: |f| kafka::from_toml(f).map(Target::Kafka), from_uri: |u, o, p| kafka::from_uri(u, o, p).map(Target::Kafka) },
     Kind { name: "log", from_toml: |f| Some(Target::Log(log::from_toml(f))), from_uri: |u, o, p| Some(Target::Log(log::from_uri(u, o, p))) },
+    Kind { name: "prometheus-remote-write", from_toml: |f| prometheus::from_toml(f).map(Target::Prometheus), from_uri: |u, o, p| prometheus::from_uri(u, o, p).map(Target::Prometheus) },
 ];
 
 /// Reads one `[[sink]]`.
@@ -97,6 +101,7 @@ impl SinkConfig {
             Target::Influxdb(_) => "influxdb",
             Target::Kafka(_) => "kafka",
             Target::Log(_) => "log",
+            Target::Prometheus(_) => "prometheus-remote-write",
         }
     }
 
@@ -106,6 +111,7 @@ impl SinkConfig {
             Target::Influxdb(config) => config.to_toml(),
             Target::Kafka(config) => config.to_toml(),
             Target::Log(config) => config.to_toml(),
+            Target::Prometheus(config) => config.to_toml(),
         };
         self.selection.write(&mut table);
         if let Some(spool) = &self.spool {
@@ -123,8 +129,11 @@ mod tests {
     #[test]
     fn sink_that_we_do_not_have_is_refused_with_the_list() {
         for (text, want) in [
-            ("gcm", "`--sink` is `gcm`; millrace has influxdb, kafka, log"),
-            ("influx:http://db", "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, kafka, log"),
+            ("gcm", "`--sink` is `gcm`; millrace has influxdb, kafka, log, prometheus-remote-write"),
+            (
+                "influx:http://db",
+                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, kafka, log, prometheus-remote-write",
+            ),
         ] {
             let problems = Problems::default();
             assert!(from_uri(text, &Outside::nothing(), &problems).is_none());

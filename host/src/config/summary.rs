@@ -98,6 +98,7 @@ fn sink(sink: &SinkConfig) -> String {
             bytes_text(config.queue as u64),
             if config.tls && config.insecure_tls { ", certificate NOT checked" } else { "" },
         ),
+        Target::Prometheus(config) => config.line(),
         Target::Influxdb(config) => format!(
             "influxdb {}, {}{}, gzip {}, queue {}{}",
             url_text(&config.url),
