@@ -6,9 +6,9 @@
 
 pub mod door;
 pub mod host;
+mod kafka;
 pub mod lines;
 pub mod plan;
-mod kafka;
 mod spool;
 mod verdict;
 

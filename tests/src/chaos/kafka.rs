@@ -52,7 +52,10 @@ pub(super) fn judge(plan: &Plan, lives: &[Life], messages: &[Stored], there: &[S
     }
     let window = RESOLUTION.as_secs().cast_signed();
     let went_with = |second: i64| {
-        lives.iter().filter_map(|life| life.killed).any(|at| (at / 1_000_000_000 - window..=at / 1_000_000_000).contains(&second))
+        lives
+            .iter()
+            .filter_map(|life| life.killed)
+            .any(|at| (at / 1_000_000_000 - window..=at / 1_000_000_000).contains(&second))
     };
     let missing: i64 = wanted.iter().filter(|(second, _)| !went_with(**second)).map(|(_, left)| (*left).max(0)).sum();
     let waited: u64 = match plan.queue {
