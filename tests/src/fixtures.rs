@@ -16,6 +16,7 @@ pub mod influxd;
 pub mod kubectl;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod router;
 pub mod tools;
 pub mod victoria;
