@@ -61,7 +61,7 @@ fi
 # package there, starts no service, and apt needs no root for that.
 unpack() {
     local folder=$cache/$1 package=$2
-    [ ! -x "$folder/$3" ] || return 0
+    [ ! -e "$folder/$3" ] || return 0
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     say "Fetching $package by apt into $folder ($4 on disk)"
     apt-cache show "$package" >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || apt-get update -qq
@@ -82,5 +82,7 @@ if [ "${1:-all}" = all ]; then
         die "the tests need VictoriaMetrics and can't fetch it; set MILLRACE_VICTORIA_METRICS to the path of its binary"
     unpack prometheus prometheus usr/bin/promtool "95 MB" || { command -v prometheus && command -v promtool; } >/dev/null ||
         die "the tests need Prometheus and can't fetch it; put \`prometheus\` and \`promtool\` on the PATH"
+    unpack libfaketime libfaketime "usr/share/doc/libfaketime/copyright" "1 MB" || compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null ||
+        say "WARNING: libfaketime could not be fetched; the tests of jumping clocks will be skipped"
 fi
 say "Everything that is needed is installed"

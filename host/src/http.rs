@@ -6,6 +6,7 @@
 
 mod certificate;
 mod chain;
+mod exposition;
 mod failures;
 mod guard;
 mod historical;
@@ -225,6 +226,7 @@ fn router(Shown { board, batches, reloads, failures, store, export, historical }
         )
         .with_state(Arc::clone(&board))
         .merge(resource::routes(Resourced { board, store: store.clone() }))
+        .merge(exposition::routes(store.clone()))
         .merge(heapsters(Modelled { store, export }))
         .merge(historical::routes(historical))
 }

@@ -11,6 +11,7 @@ pub mod tls;
 
 pub mod batch;
 pub mod kube;
+pub mod prometheus;
 pub mod scrape;
 
 pub mod recordings;

@@ -10,6 +10,7 @@ pub mod influxdb;
 pub mod ledger;
 pub mod log;
 pub mod pick;
+pub mod prometheus;
 pub mod queue;
 pub mod runner;
 pub mod spool;

@@ -53,7 +53,7 @@ impl<'a> EntityView<'a> {
     }
 
     /// Names and values of its labels, in the batch's order.
-    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let batch = self.batch;
         batch.labels_of(self.row).map(move |at| {
             let entities = &batch.entities;

@@ -8,6 +8,7 @@ use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
+use crate::sinks::prometheus::config::{self as prometheus, PrometheusConfig};
 use crate::sinks::{Selection, SpoolConfig};
 
 /// `[[sink]]`, checked.
@@ -23,12 +24,13 @@ pub struct SinkConfig {
 
 /// A place where points go.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
 pub enum Target {
-    /// InfluxDB 1.x in Heapster's schema.
+    /// InfluxDB in Heapster's schema.
     Influxdb(InfluxdbConfig),
     /// Batches in a readable form.
     Log(LogConfig),
+    /// Prometheus remote write.
+    Prometheus(PrometheusConfig),
 }
 
 /// A kind of sink and how its settings are read.
@@ -42,6 +44,7 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(Target::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(Target::Influxdb) },
     Kind { name: "log", from_toml: |f| Some(Target::Log(log::from_toml(f))), from_uri: |u, o, p| Some(Target::Log(log::from_uri(u, o, p))) },
+    Kind { name: "prometheus-remote-write", from_toml: |f| prometheus::from_toml(f).map(Target::Prometheus), from_uri: |u, o, p| prometheus::from_uri(u, o, p).map(Target::Prometheus) },
 ];
 
 /// Reads one `[[sink]]`.
@@ -93,6 +96,7 @@ impl SinkConfig {
         match self.target {
             Target::Influxdb(_) => "influxdb",
             Target::Log(_) => "log",
+            Target::Prometheus(_) => "prometheus-remote-write",
         }
     }
 
@@ -101,6 +105,7 @@ impl SinkConfig {
         let mut table = match &self.target {
             Target::Influxdb(config) => config.to_toml(),
             Target::Log(config) => config.to_toml(),
+            Target::Prometheus(config) => config.to_toml(),
         };
         self.selection.write(&mut table);
         if let Some(spool) = &self.spool {
@@ -118,8 +123,11 @@ mod tests {
     #[test]
     fn sink_that_we_do_not_have_is_refused_with_the_list() {
         for (text, want) in [
-            ("gcm", "`--sink` is `gcm`; millrace has influxdb, log"),
-            ("influx:http://db", "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log"),
+            ("gcm", "`--sink` is `gcm`; millrace has influxdb, log, prometheus-remote-write"),
+            (
+                "influx:http://db",
+                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log, prometheus-remote-write",
+            ),
         ] {
             let problems = Problems::default();
             assert!(from_uri(text, &Outside::nothing(), &problems).is_none());

@@ -87,6 +87,7 @@ fn sink(sink: &SinkConfig) -> String {
     let some = if sink.selection.is_everything() { "" } else { ", some points only" };
     let target = match &sink.target {
         Target::Log(_) => "log".to_owned(),
+        Target::Prometheus(config) => config.line(),
         Target::Influxdb(config) => format!(
             "influxdb {}, {}{}, gzip {}, queue {}{}",
             url_text(&config.url),

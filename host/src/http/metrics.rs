@@ -5,7 +5,7 @@
 //! the pipeline never waits for a scraper.
 
 mod families;
-mod format;
+pub(super) mod format;
 
 use std::fmt;
 use std::sync::Arc;

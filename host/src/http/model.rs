@@ -73,7 +73,7 @@ pub(super) fn nowhere() -> Response {
     (StatusCode::NOT_FOUND, "404: Page Not Found").into_response()
 }
 
-fn off() -> Response {
+pub(super) fn off() -> Response {
     (StatusCode::NOT_FOUND, "404: nothing is kept: [store] keep is 0, or --disable-metric-sink is given\n")
         .into_response()
 }

@@ -22,6 +22,7 @@ Millrace
 /api/v1/historical/… the same from InfluxDB, and aggregations in buckets of time (JSON)
 /apis/…             the metrics APIs, for kubectl top and autoscalers (JSON)
 /metrics            what is counted, for Prometheus
+/metrics/cluster    what the last cycle found in the cluster, for Prometheus
 /api/v1/record      batches of the next cycle, for `millrace rule record`
 /api/v1/tap         rows as they go by, for `millrace tap`
 /healthz /livez /readyz

@@ -17,6 +17,8 @@ use crate::batch::{Batch, Kind, Level, Symbols, ValueType};
 pub(super) struct Metric {
     /// String of the name.
     pub name: u32,
+    /// String of the unit.
+    pub unit: u32,
     /// Gauge or cumulative.
     pub kind: Kind,
     /// How values are read.
@@ -111,7 +113,8 @@ fn carry(
     let old = before.metrics[metric as usize];
     let name = strings.intern(before.string(old.name));
     let place = metrics.iter().position(|known| known.name == name).unwrap_or_else(|| {
-        metrics.push(Metric { name, ..old });
+        let unit = strings.intern(before.string(old.unit));
+        metrics.push(Metric { name, unit, ..old });
         metrics.len() - 1
     });
     let labels: Vec<(u32, u32)> =
@@ -156,6 +159,7 @@ impl Shape {
         let mut metrics: Vec<Metric> = (0..batch.metrics.len())
             .map(|row| Metric {
                 name: to.string(batch.metrics.name[row]),
+                unit: to.string(batch.metrics.unit[row]),
                 kind: Kind::from_byte(batch.metrics.kind[row]).unwrap_or(Kind::Gauge),
                 value: batch.metrics.value_type(row as u32),
             })
@@ -271,7 +275,7 @@ impl Shape {
     }
 
     /// The entity's labels.
-    pub fn label_texts(&self, entity: &Entity) -> impl Iterator<Item = (&str, &str)> {
+    pub fn label_texts(&self, entity: &Entity) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.labels(entity).map(|(name, value)| (self.string(name), self.string(value)))
     }
 

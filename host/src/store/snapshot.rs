@@ -66,6 +66,8 @@ pub struct EntityRef<'s> {
 pub struct Sample<'s> {
     /// The metric's name.
     pub metric: &'s str,
+    /// The metric's unit.
+    pub unit: &'s str,
     /// Gauge or cumulative.
     pub kind: Kind,
     /// The value.
@@ -306,6 +308,12 @@ fn same_labels(shape: &Shape, set: u32, labels: &[(&str, &str)]) -> bool {
     shape.set_texts(set).count() == labels.len() && shape.set_texts(set).all(|label| labels.contains(&label))
 }
 
+fn sample(shape: &Shape, at: u32, set: u32, bits: u64) -> Option<Sample<'_>> {
+    let metric = shape.metric(at)?;
+    let (name, unit) = (shape.string(metric.name), shape.string(metric.unit));
+    Some(Sample { metric: name, unit, kind: metric.kind, value: value(shape, at, bits), set, shape })
+}
+
 fn value(shape: &Shape, metric: u32, bits: u64) -> Value {
     match shape.metric(metric).map(|metric| metric.value) {
         Some(ValueType::Float) => Value::Float(f64::from_bits(bits)),
@@ -347,6 +355,19 @@ impl<'s> Batches<'s> {
         all.filter(EntityRef::is_there)
     }
 
+    /// One of its entities by its place among all that the shape has; `None` where this cycle has it not.
+    #[must_use]
+    pub fn entity(&self, place: usize) -> Option<EntityRef<'s>> {
+        let entity = EntityRef { block: self.block, entity: self.block.shape.entities().get(place)? };
+        entity.is_there().then_some(entity)
+    }
+
+    /// How many places there are for [`Batches::entity`].
+    #[must_use]
+    pub fn entity_places(&self) -> usize {
+        self.block.shape.entities().len()
+    }
+
     /// All its values, for [`EntityRef::samples`].
     #[must_use]
     pub fn values(&self) -> Values {
@@ -378,7 +399,7 @@ impl<'s> EntityRef<'s> {
     }
 
     /// Its labels.
-    pub fn labels(&self) -> impl Iterator<Item = (&'s str, &'s str)> + use<'s> {
+    pub fn labels(&self) -> impl Iterator<Item = (&'s str, &'s str)> + Clone + use<'s> {
         self.block.shape.label_texts(self.entity)
     }
 
@@ -392,11 +413,24 @@ impl<'s> EntityRef<'s> {
     pub fn samples(&self, values: &Values) -> impl Iterator<Item = Sample<'s>> {
         let (shape, block) = (&*self.block.shape, self.block);
         let rows = shape.rows_of(self.entity).zip(shape.list(self.entity));
-        rows.filter(|(row, _)| block.has(*row)).filter_map(|(row, &(at, set))| {
-            let (metric, bits) = (shape.metric(at)?, *values.0.get(row)?);
-            let value = value(shape, at, bits);
-            Some(Sample { metric: shape.string(metric.name), kind: metric.kind, value, set, shape })
-        })
+        rows.filter(|(row, _)| block.has(*row))
+            .filter_map(|(row, &(at, set))| sample(shape, at, set, *values.0.get(row)?))
+    }
+
+    /// Its metrics in this cycle, each with its place for [`EntityRef::sample_at`]; their values don't count.
+    pub fn places(&self) -> impl Iterator<Item = (usize, Sample<'s>)> {
+        let (shape, block) = (&*self.block.shape, self.block);
+        let rows = shape.rows_of(self.entity).zip(shape.list(self.entity)).enumerate();
+        rows.filter(|(_, (row, _))| block.has(*row))
+            .filter_map(|(place, (_, &(at, set)))| Some((place, sample(shape, at, set, 0)?)))
+    }
+
+    /// What it has at one of [`EntityRef::places`].
+    #[must_use]
+    pub fn sample_at(&self, place: usize, values: &Values) -> Option<Sample<'s>> {
+        let shape = &*self.block.shape;
+        let &(at, set) = shape.list(self.entity).get(place)?;
+        sample(shape, at, set, *values.0.get(shape.rows_of(self.entity).start + place)?)
     }
 
     /// The value of one metric without labels in this cycle.

@@ -105,8 +105,26 @@ impl Served {
             }
             self.feeder.end_of_cycle(cycle);
         }
+        self.wait();
+    }
+
+    /// Runs one cycle that publishes these batches as they are.
+    pub fn run_with(&mut self, batches: Vec<Batch>) {
+        self.cycles += 1;
+        let time = (FIRST + (self.cycles.cast_signed() - 1) * WINDOW) * 1_000_000_000;
+        let window = WINDOW * 1_000_000_000;
+        let cycle = Cycle { number: self.cycles, time, window, nodes_asked: 4, nodes_answered: 3 };
+        for batch in batches {
+            self.publish(cycle, batch);
+        }
+        self.feeder.end_of_cycle(cycle);
+        self.wait();
+    }
+
+    /// Until readers see the last cycle.
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.reader.snapshot().cycle() != wanted {
+        while self.reader.snapshot().cycle() != self.cycles {
             assert!(Instant::now() < deadline, "{:?}", self.reader.status());
             std::thread::yield_now();
         }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 
 /// A text format that Prometheus reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::http) enum Format {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
     /// Prometheus's own, which many others read too.
@@ -15,7 +15,7 @@ pub(super) enum Format {
 
 impl Format {
     /// The one that a scraper prefers; the older one where nothing is said.
-    pub(super) fn asked_for(headers: &HeaderMap) -> Self {
+    pub(in crate::http) fn asked_for(headers: &HeaderMap) -> Self {
         let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let (mut open, mut text) = (0.0, 0.0);
         for range in ranges.flat_map(|value| value.split(',')) {
@@ -31,7 +31,7 @@ impl Format {
         if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
     }
 
-    pub(super) fn content_type(self) -> &'static str {
+    pub(in crate::http) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -39,7 +39,7 @@ impl Format {
     }
 
     /// A page in OpenMetrics text in this format.
-    pub(super) fn of(self, page: String) -> String {
+    pub(in crate::http) fn of(self, page: String) -> String {
         match self {
             Self::OpenMetrics => page,
             Self::Text => older(&page),
