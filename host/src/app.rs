@@ -26,6 +26,7 @@ use crate::reloads::Reloads;
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::influxdb::Influxdb;
+use crate::sinks::kafka::Kafka;
 use crate::sinks::log::Log;
 use crate::sinks::prometheus::Prometheus;
 use crate::sinks::{Common, LedgerSnapshot, SinkHandle, Spool};
@@ -267,6 +268,7 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let common = Common { selection: sink.selection.clone(), spool };
         let started = match &sink.target {
             Target::Influxdb(config) => Influxdb::start(&name, config, common).map_err(|error| error.to_string()),
+            Target::Kafka(config) => Kafka::start(&name, config, common).map_err(|error| error.to_string()),
             Target::Log(config) => Log::start(&name, config, common).map_err(|error| error.to_string()),
             Target::Prometheus(config) => Prometheus::start(&name, config, common).map_err(|error| error.to_string()),
         };
