@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test e2e manifests image lint rules bench bench-large guard setup setup-build setup-kafka clean
+.PHONY: help run test chaos e2e manifests image lint rules bench bench-large guard setup setup-build setup-kafka clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,9 @@ lint: ## Check format, lints and dependencies
 
 rules: ## Build the Wasm rules
 	@tools/rules.sh
+
+chaos: setup rules ## Carry out SEEDS=100 plans of faults, from FIRST=1 on; PLAN=1 only shows them (small disks need root)
+	@tools/chaos.sh
 
 bench: setup rules ## Measure rules and whole cycles
 	@tools/bench.sh

@@ -31,6 +31,8 @@ case ${1-} in
         say "With every form of the InfluxDB sink: about fifteen minutes"
         bench cycles -- --nodes 100 --resolution 10 --sink influxdb,influxdb-gzip,influxdb-fields,influxdb-fields-gzip
         bench cycles -- --nodes 500 --resolution 30 --sink influxdb,influxdb-fields
+        say "Delivery to real servers: about two minutes"
+        bench delivery
         say "24 cycles with pods that come and go: about three minutes"
         bench cycles -- --nodes 1000 --cycles 24 --churn 50 --each
         say "The plot of growth: about ten minutes"

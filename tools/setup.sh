@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building and testing need and what is missing, and says what: the wasm target, and for
-# the tests a real influxd, VictoriaMetrics and Prometheus. `setup.sh build` leaves the tests' needs out.
+# the tests a real influxd, VictoriaMetrics, Prometheus and Kafka. `setup.sh build` leaves the tests' needs out.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -27,7 +27,22 @@ install_influxd() {
     [ ! -d /run/systemd/system ] || systemctl disable --quiet influxdb || true
 }
 
-command -v cc >/dev/null || die "no C compiler found; \`apt-get install gcc libc6-dev\` installs one"
+# What librdkafka and its OpenSSL are built with: compilers, make, and a whole perl (Debian's perl-base
+# lacks modules that OpenSSL's configuration wants).
+build_tools_missing() {
+    ! { command -v cc && command -v c++ && command -v make && perl -MFindBin -MIPC::Cmd -MFile::Compare -e 1; } >/dev/null 2>&1
+}
+if build_tools_missing; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "Installing g++, make and perl by apt (250 MB on disk); the client of Kafka is built with them"
+        apt-cache show g++ >/dev/null 2>&1 || apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends \
+            gcc g++ libc6-dev make perl >/dev/null || true
+    fi
+    ! build_tools_missing || die "a C and a C++ compiler, make and perl are needed, and one is missing.
+  As root on Debian or Ubuntu:  apt-get install gcc g++ libc6-dev make perl
+  Elsewhere: install a C++ compiler, GNU make, and perl with its core modules"
+fi
 tools/wasm-target.sh >/dev/null
 
 if [ "${1:-all}" = all ] && [ -z "${MILLRACE_INFLUXD:-}" ] && ! command -v influxd >/dev/null; then
@@ -61,7 +76,7 @@ fi
 # package there, starts no service, and apt needs no root for that.
 unpack() {
     local folder=$cache/$1 package=$2
-    [ ! -x "$folder/$3" ] || return 0
+    [ ! -e "$folder/$3" ] || return 0
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     say "Fetching $package by apt into $folder ($4 on disk)"
     apt-cache show "$package" >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || apt-get update -qq
@@ -82,5 +97,12 @@ if [ "${1:-all}" = all ]; then
         die "the tests need VictoriaMetrics and can't fetch it; set MILLRACE_VICTORIA_METRICS to the path of its binary"
     unpack prometheus prometheus usr/bin/promtool "95 MB" || { command -v prometheus && command -v promtool; } >/dev/null ||
         die "the tests need Prometheus and can't fetch it; put \`prometheus\` and \`promtool\` on the PATH"
+    unpack libfaketime libfaketime "usr/share/doc/libfaketime/copyright" "1 MB" || compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null ||
+        say "WARNING: libfaketime could not be fetched; the tests of jumping clocks will be skipped"
+fi
+# A real Kafka. It checks what it has fetched and says itself what it does.
+if [ "${1:-all}" = all ] && ! tools/setup-kafka.sh >/dev/null; then
+    [ -z "${CI:-}" ] || die "no real Kafka for the tests"
+    say "WARNING: THERE IS NO REAL KAFKA: ITS TESTS WILL BE SKIPPED"
 fi
 say "Everything that is needed is installed"

@@ -26,9 +26,10 @@ use crate::reloads::Reloads;
 use crate::rules::{Chain, Problem, RuleEngine, RuleSources};
 use crate::scrape::{ScrapeSetupError, Scraper, names};
 use crate::sinks::influxdb::Influxdb;
+use crate::sinks::kafka::Kafka;
 use crate::sinks::log::Log;
 use crate::sinks::prometheus::Prometheus;
-use crate::sinks::{Common, SinkHandle, Spool};
+use crate::sinks::{Common, LedgerSnapshot, SinkHandle, Spool};
 use crate::status::Board;
 use cycle::{Cycles, Parts};
 pub use live::Screen;
@@ -267,6 +268,7 @@ fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
         let common = Common { selection: sink.selection.clone(), spool };
         let started = match &sink.target {
             Target::Influxdb(config) => Influxdb::start(&name, config, common).map_err(|error| error.to_string()),
+            Target::Kafka(config) => Kafka::start(&name, config, common).map_err(|error| error.to_string()),
             Target::Log(config) => Log::start(&name, config, common).map_err(|error| error.to_string()),
             Target::Prometheus(config) => Prometheus::start(&name, config, common).map_err(|error| error.to_string()),
         };
@@ -324,6 +326,7 @@ async fn drain(sinks: &[SinkHandle], deadline: Instant) {
     let ledgers = futures::future::join_all(sinks.iter().map(|sink| sink.drain(deadline))).await;
     for ledger in ledgers {
         let dropped: u64 = ledger.dropped.values().sum();
-        info!(sink = ledger.sink, written = ledger.written, dropped, "sink closed");
+        let LedgerSnapshot { sink, offered, recovered, written, queued, imbalance, .. } = ledger;
+        info!(sink, offered, recovered, written, dropped, queued, imbalance, "sink closed");
     }
 }

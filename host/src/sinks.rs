@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod chunk;
 pub mod influxdb;
+pub mod kafka;
 pub mod ledger;
 pub mod log;
 pub mod pick;

@@ -13,6 +13,7 @@
 
 pub mod guests;
 pub mod influxd;
+pub mod kafka;
 pub mod kubectl;
 pub mod ports;
 pub mod process;

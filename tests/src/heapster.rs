@@ -2,6 +2,7 @@
 //! are allowed.
 
 pub mod influxdb;
+pub mod kafka;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod chaos;
 pub mod exposition;
 pub mod fixtures;
 pub mod heapster;

@@ -7,6 +7,7 @@ use super::outside::Outside;
 use super::problems::{Problems, closest, quoted};
 use super::uri::Uri;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
+use crate::sinks::kafka::config::{self as kafka, KafkaConfig};
 use crate::sinks::log::config::{self as log, LogConfig};
 use crate::sinks::prometheus::config::{self as prometheus, PrometheusConfig};
 use crate::sinks::{Selection, SpoolConfig};
@@ -27,6 +28,8 @@ pub struct SinkConfig {
 pub enum Target {
     /// InfluxDB in Heapster's schema.
     Influxdb(InfluxdbConfig),
+    /// Kafka, in Heapster's JSON or in one message an entity.
+    Kafka(KafkaConfig),
     /// Batches in a readable form.
     Log(LogConfig),
     /// Prometheus remote write.
@@ -43,6 +46,7 @@ struct Kind {
 #[rustfmt::skip]
 const KINDS: &[Kind] = &[
     Kind { name: "influxdb", from_toml: |f| influxdb::from_toml(f).map(Target::Influxdb), from_uri: |u, o, p| influxdb::from_uri(u, o, p).map(Target::Influxdb) },
+    Kind { name: "kafka", from_toml: |f| kafka::from_toml(f).map(Target::Kafka), from_uri: |u, o, p| kafka::from_uri(u, o, p).map(Target::Kafka) },
     Kind { name: "log", from_toml: |f| Some(Target::Log(log::from_toml(f))), from_uri: |u, o, p| Some(Target::Log(log::from_uri(u, o, p))) },
     Kind { name: "prometheus-remote-write", from_toml: |f| prometheus::from_toml(f).map(Target::Prometheus), from_uri: |u, o, p| prometheus::from_uri(u, o, p).map(Target::Prometheus) },
 ];
@@ -95,6 +99,7 @@ impl SinkConfig {
     pub fn kind(&self) -> &'static str {
         match self.target {
             Target::Influxdb(_) => "influxdb",
+            Target::Kafka(_) => "kafka",
             Target::Log(_) => "log",
             Target::Prometheus(_) => "prometheus-remote-write",
         }
@@ -104,6 +109,7 @@ impl SinkConfig {
     pub fn to_toml(&self) -> Table {
         let mut table = match &self.target {
             Target::Influxdb(config) => config.to_toml(),
+            Target::Kafka(config) => config.to_toml(),
             Target::Log(config) => config.to_toml(),
             Target::Prometheus(config) => config.to_toml(),
         };
@@ -123,10 +129,10 @@ mod tests {
     #[test]
     fn sink_that_we_do_not_have_is_refused_with_the_list() {
         for (text, want) in [
-            ("gcm", "`--sink` is `gcm`; millrace has influxdb, log, prometheus-remote-write"),
+            ("gcm", "`--sink` is `gcm`; millrace has influxdb, kafka, log, prometheus-remote-write"),
             (
                 "influx:http://db",
-                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, log, prometheus-remote-write",
+                "`--sink` is `influx`; did you mean influxdb? millrace has influxdb, kafka, log, prometheus-remote-write",
             ),
         ] {
             let problems = Problems::default();
@@ -139,7 +145,8 @@ mod tests {
     fn every_registered_sink_has_its_own_name() {
         for kind in KINDS {
             let problems = Problems::default();
-            let config = from_uri(kind.name, &Outside::nothing(), &problems).unwrap();
+            let uri = format!("{}:?{}", kind.name, if kind.name == "kafka" { "brokers=kafka:9092" } else { "" });
+            let config = from_uri(&uri, &Outside::nothing(), &problems).unwrap();
             assert_eq!(config.kind(), kind.name);
         }
     }

@@ -87,6 +87,17 @@ fn sink(sink: &SinkConfig) -> String {
     let some = if sink.selection.is_everything() { "" } else { ", some points only" };
     let target = match &sink.target {
         Target::Log(_) => "log".to_owned(),
+        Target::Kafka(config) => format!(
+            "kafka {}, topic {}, {}, compression {}, {}{}queue {}{}",
+            config.brokers.join(","),
+            config.topic,
+            config.format.word(),
+            config.compression.word(),
+            if config.tls { "TLS, " } else { "" },
+            if config.username.is_empty() { String::new() } else { format!("{}, ", config.sasl_mechanism.word()) },
+            bytes_text(config.queue as u64),
+            if config.tls && config.insecure_tls { ", certificate NOT checked" } else { "" },
+        ),
         Target::Prometheus(config) => config.line(),
         Target::Influxdb(config) => format!(
             "influxdb {}, {}{}, gzip {}, queue {}{}",

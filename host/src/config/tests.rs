@@ -100,14 +100,14 @@ fn every_error_is_reported_at_once() {
     let starts = [
         "`resolution` is `0s`; use at least 1s",
         "`source.kubernetes.kubelet.port` is `0`; use",
-        "`sink[0].type` is `kafak`; millrace has influxdb, log, prometheus-remote-write",
+        "`sink[0].type` is `kafak`; millrace has influxdb, kafka, log, prometheus-remote-write",
         "`sink[1].url` is missing",
         "`sink[1].password` needs `sink[1].username`",
         "`http.listen` is `8082`; write an address",
         "`resolutoin` is not a known key; did you mean `resolution`? known: http, resolution, rules, sink, source",
         "`--client-ca-file` is not supported",
         "`--metric-resolution` is `3s`; use 5s to 24h (TOML allows 1s)",
-        "`--sink` is `gcm`; millrace has influxdb, log, prometheus-remote-write",
+        "`--sink` is `gcm`; millrace has influxdb, kafka, log, prometheus-remote-write",
         "`--store-label` is `=x`; write NAME or NEW=NAME",
     ];
     assert_eq!(refused.errors.len(), starts.len(), "{refused}");

@@ -15,6 +15,9 @@ use super::urls::{redacted, server_url};
 /// Options that hold a secret in some URI; `pw` and `token` are InfluxDB's, `password` is Kafka's.
 const SECRET_OPTIONS: &[&str] = &["pw", "token", "password"];
 
+/// Options that may stand several times; their values are joined by commas.
+const LISTS: &[&str] = &["brokers"];
+
 /// One `--source` or `--sink`, its environment variables expanded.
 pub struct Uri {
     /// The flag and the key, for messages: `--sink=influxdb`.
@@ -90,7 +93,7 @@ impl Uri {
         Ok(())
     }
 
-    /// One `name=value`; of several of one name the first counts, as in Heapster.
+    /// One `name=value`; of several of one name the first counts, as in Heapster, but in a list.
     fn option(&mut self, pair: &str, reference: Option<String>) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());
@@ -102,8 +105,14 @@ impl Uri {
         let name = decoded(name).ok_or("has an option whose name is not UTF-8; check its % codes")?;
         let value =
             decoded(value).ok_or_else(|| format!("option `{}` is not UTF-8; check its % codes", quoted(&name)))?;
-        if self.options.contains_key(&name) {
-            return Ok(());
+        match self.options.get_mut(&name) {
+            Some(Value::String(list)) if LISTS.contains(&name.as_str()) => {
+                list.push(',');
+                list.push_str(&value);
+                return Ok(());
+            }
+            Some(_) => return Ok(()),
+            None => {}
         }
         if let Some(reference) = reference {
             self.references.insert(name.clone(), reference);
@@ -177,6 +186,7 @@ mod tests {
             ("log", Ok("log  ")),
             ("influxdb:http://db:8086", Ok("influxdb http://db:8086/ ")),
             ("influxdb:http://db:8086?db=a&db=b", Ok("influxdb http://db:8086/ db=a")),
+            ("kafka:?brokers=a:1&brokers=b:2&user=x&user=y", Ok("kafka  brokers=a:1,b:2 user=x")),
             ("influxdb:?pw=a%20b+c", Ok("influxdb  pw=a b c")),
             ("kubernetes:''", Ok("kubernetes  ")),
             ("influxdb:$HOST?pw=$PW", Ok("influxdb http://db:1/ pw=p&q")),

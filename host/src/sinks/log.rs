@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use config::LogConfig;
+pub(crate) use encode::key;
 
 use super::chunk::Limits;
 use super::pick::picking;

@@ -17,7 +17,7 @@ use crate::fixtures::influxd::Influxd;
 const NO_TAGS: [&str; 4] = ["namespace_id", "pod_id", "hostname", "host_id"];
 /// Milliseconds that Heapster's `uptime` may be ahead of the cycle's time: it asked the kubelets five
 /// seconds after the cycle's end, and took the time of each answer.
-const LATENESS: std::ops::Range<i64> = 5_000..6_000;
+pub(super) const LATENESS: std::ops::Range<i64> = 5_000..6_000;
 
 /// A run of Heapster whose writes were recorded.
 #[derive(Debug, Clone, Copy)]

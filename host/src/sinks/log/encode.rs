@@ -74,7 +74,7 @@ fn value(out: &mut String, point: &PointView<'_>) -> fmt::Result {
 }
 
 /// Heapster's key of a metric set, by the label `type` or else by the level.
-fn key(entity: &EntityView<'_>) -> String {
+pub(crate) fn key(entity: &EntityView<'_>) -> String {
     let label = |name| Plain(entity.label(name).unwrap_or_default());
     let level = match entity.label("type") {
         Some("cluster") => Level::Cluster,
