@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use millrace::batch::Cycle;
 use millrace::config::Secret;
 use millrace::sinks::prometheus::{Prometheus as Sink, PrometheusConfig};
-use millrace::sinks::{Common, DropReason, Published, SinkHandle};
+use millrace::sinks::{Common, DropReason, Published, SinkHandle, Spool, SpoolConfig};
 use millrace_tests::fixtures::prometheus::{Labels, Prometheus};
 use millrace_tests::fixtures::router::Setup;
 use millrace_tests::kubesim::Kubesim;
@@ -129,6 +129,44 @@ async fn an_outage_costs_nothing_and_samples_stay_in_order() {
         assert_eq!(points.iter().map(|(time, _)| *time).collect::<Vec<_>>(), times);
         assert!(points.iter().all(|(_, value)| *value == 7.0));
     }
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_in_the_spool_comes_first() {
+    let mut server = Prometheus::start(IDLE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = config(&server.url());
+    let spooling = async || {
+        let (config, deadline) = (SpoolConfig::at(folder.path().to_owned()), Instant::now() + sunk::DEADLINE);
+        // Threads of the sink before may still have it for a moment.
+        let spool = loop {
+            match Spool::open(&config, "prometheus-remote-write") {
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                Ok(spool) => break spool,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        Sink::start("prometheus", &to, Common { spool: Some(spool), ..Common::default() }).unwrap()
+    };
+    let began = now() - 600;
+    let sink = spooling().await;
+    offer(&sink, began, 1, 100);
+    at_rest(&sink).await;
+    server.stop().await;
+    for number in 2..6 {
+        offer(&sink, began, number, 100);
+    }
+    until(&sink, "failing", |ledger| ledger.failing).await;
+    let ledger = sink.drain(Instant::now() + Duration::from_secs(30)).await;
+    assert_eq!((ledger.spooled, ledger.dropped.values().sum::<u64>()), (400, 0), "{ledger:?}");
+    drop(sink);
+    server.start_again().await;
+    let sink = spooling().await;
+    offer(&sink, began, 6, 100);
+    let ledger = at_rest(&sink).await;
+    assert_eq!((ledger.written, ledger.recovered, ledger.imbalance), (500, 400, 0), "{ledger:?}");
+    let stored = stored(&server).await;
+    assert!(stored.len() == 100 && stored.iter().all(|(_, points)| points.len() == 6), "{stored:?}");
 }
 
 #[tokio::test]
