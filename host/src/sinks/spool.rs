@@ -265,7 +265,12 @@ impl Spool {
         let unusable = |source| SpoolError::Folder { path: self.folder.clone(), source };
         let mut segments = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(unusable)? {
-            let name = entry.map_err(unusable)?.file_name();
+            let entry = entry.map_err(unusable)?;
+            // What is no file was put there by somebody else.
+            if !entry.file_type().map_err(unusable)?.is_file() {
+                continue;
+            }
+            let name = entry.file_name();
             segments.extend(name.to_str().and_then(|name| Segment::named(&self.folder, name, self.config.fsync, now)));
         }
         segments.sort_by_key(|segment| (segment.first, segment.before));
@@ -273,9 +278,8 @@ impl Spool {
         (self.next, self.total) = (next, total);
         if let Some(last) = segments.last_mut() {
             let end = last.last().map_err(|source| SpoolError::File { path: last.path().to_owned(), source })?;
-            let (seq, end, newest) =
-                end.map_or((last.first + 1, last.before, now), |(seq, end, at)| (seq + 1, end, at));
-            last.newest = newest.min(now);
+            let (seq, end) = end.unwrap_or((last.first, last.before));
+            let seq = seq.saturating_add(1);
             // The state may have been lost, or be ahead of what the disk has of the segment.
             self.next = self.next.max(seq);
             self.total = self.total.max(end);
@@ -286,6 +290,7 @@ impl Spool {
             let done: u64 = segment.receipts().map_err(unusable)?.values().sum();
             segment.left = held.saturating_sub(done);
             segment.measure();
+            segment.newest = segment.modified().unwrap_or(now).min(now);
             segment.close();
             end = segment.before;
         }
@@ -347,6 +352,11 @@ impl Spool {
             };
             self.enter(at, lost)?;
             let (seq, end) = (self.cursor.seq, self.end_of(at));
+            if seq - self.segments[at].first >= MAX_CHUNKS {
+                // No segment has so many: one was lost, and the next begins far from here.
+                self.cursor.seq = self.segments.get(at + 1).map_or(self.next, |next| next.first);
+                continue;
+            }
             if let Some(points) = self.cursor.receipts.get(&seq) {
                 (self.cursor.seq, self.cursor.before) = (seq + 1, self.cursor.before + points);
                 continue;

@@ -8,11 +8,13 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use super::MAX_CHUNKS;
 use crate::sinks::chunk::Chunk;
 
 /// Marks the file as ours (`mrsp`), as SQLite's application id.
@@ -21,6 +23,10 @@ const APPLICATION: i64 = 0x6d72_7370;
 const VERSION: i64 = 1;
 /// Length of a receipt: sequence number, points, checksum.
 const RECEIPT: usize = 20;
+/// Nobody has ever spooled so many chunks or points.
+const WILD: u64 = 1 << 62;
+/// No segment has more receipts than this, bytes.
+const RECEIPTS: u64 = MAX_CHUNKS * RECEIPT as u64;
 
 /// A chunk as it was spooled.
 #[derive(Debug)]
@@ -88,6 +94,9 @@ impl Segment {
             return None;
         }
         let (first, before) = (u64::from_str_radix(first, 16).ok()?, u64::from_str_radix(before, 16).ok()?);
+        if first.max(before) >= WILD {
+            return None;
+        }
         let segment = Self::new(folder, first, before, fsync, now);
         (segment.path.file_name()?.to_str()? == name).then_some(segment)
     }
@@ -153,17 +162,34 @@ impl Segment {
         })
     }
 
-    /// Number, `before` and points of its last chunk, and when it was written, as far as it can be
-    /// read.
-    pub fn last(&mut self) -> rusqlite::Result<Option<(u64, u64, i64)>> {
-        let sql = "select seq, before + points, at from chunk order by seq desc limit 1";
-        let row = |row: &rusqlite::Row<'_>| {
-            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?))
+    /// Number of the last chunk that can be read, and the points of all chunks up to it. Nothing is
+    /// believed that has no checksum: what follows from it is where to write and how much is waited for.
+    pub fn last(&mut self) -> rusqlite::Result<Option<(u64, u64)>> {
+        let end = self.first.saturating_add(MAX_CHUNKS);
+        let sql = "select seq from chunk where seq >= ? and seq < ? order by seq desc";
+        let (first, limit) = (self.first.cast_signed(), end.cast_signed());
+        let listed = self.open().and_then(|database| {
+            let mut statement = database.prepare(sql)?;
+            let seqs = statement.query_map([first, limit], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))?;
+            seqs.collect::<rusqlite::Result<Vec<u64>>>()
+        });
+        let seqs = match listed {
+            Ok(seqs) => seqs,
+            Err(error) if is_damage(&error) => (self.first..end).rev().collect(),
+            Err(error) => return Err(error),
         };
-        match self.open().and_then(|database| database.query_row(sql, [], row).optional()) {
-            Err(error) if is_damage(&error) => Ok(None),
-            read => read,
+        for seq in seqs {
+            if let Found::Row(row) = self.read(seq)? {
+                return Ok(Some((seq, row.before.saturating_add(row.chunk.points()))));
+            }
         }
+        Ok(None)
+    }
+
+    /// When its chunks were last written, ms since 1970.
+    pub fn modified(&self) -> Option<i64> {
+        let since = fs::metadata(&self.path).ok()?.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
     }
 
     /// Notes that a chunk is done with.
@@ -184,9 +210,11 @@ impl Segment {
     /// The chunks that are done with, and their points. What is torn or spoiled is left out: those
     /// chunks are sent again.
     pub fn receipts(&self) -> io::Result<HashMap<u64, u64>> {
-        let bytes = match fs::read(self.receipts_path()) {
+        let mut bytes = Vec::new();
+        match File::open(self.receipts_path()) {
+            Ok(file) => file.take(RECEIPTS).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
-            read => read?,
+            Err(error) => return Err(error),
         };
         let receipt = |bytes: &[u8]| {
             let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);

@@ -232,6 +232,39 @@ fn flipped_bits_cost_what_they_hit_and_nothing_false_comes_out() {
 }
 
 #[test]
+fn numbers_of_a_spoiled_last_row_are_not_believed() {
+    let folder = TempDir::new().unwrap();
+    let total = fill(&mut open(folder.path()), 1..=5, 2000);
+    fs::remove_file(folder.path().join("test/state")).unwrap();
+    let database = rusqlite::Connection::open(files(folder.path(), ".chunks").remove(0)).unwrap();
+    for sql in [
+        "update chunk set before = 1 << 40 where seq = 4",
+        "insert into chunk select 1 << 50, points, before, raw_len, at, crc, marks, body from chunk where seq = 3",
+        "insert into chunk select 4000, 1 << 50, before, raw_len, at, crc, marks, body from chunk where seq = 3",
+    ] {
+        database.execute(sql, []).unwrap();
+    }
+    drop(database);
+    let mut spool = open(folder.path());
+    assert_eq!(spool.left(), total - 5, "the last that can be read is the fourth");
+    assert_eq!(fill(&mut spool, 6..=6, 2000), 6);
+    assert_eq!(read(&mut spool, 2000).0, [1, 2, 3, 4, 6]);
+    assert_eq!(spool.left(), 0);
+}
+
+#[test]
+fn files_with_wild_names_cost_no_time() {
+    let folder = TempDir::new().unwrap();
+    fill(&mut open(folder.path()), 1..=3, 2000);
+    fs::write(folder.path().join("test/ffffffffffffff00-ffffffffffffff00.chunks"), "").unwrap();
+    fs::create_dir(folder.path().join("test/0000000000000001-0000000000000001.chunks")).unwrap();
+    let mut spool = open(folder.path());
+    assert_eq!(spool.left(), 6);
+    fill(&mut spool, 4..=4, 2000);
+    assert_eq!(read(&mut spool, 2000).0, [1, 2, 3, 4]);
+}
+
+#[test]
 fn receipts_that_are_torn_or_spoiled_bring_a_chunk_again_and_lose_none() {
     let folder = TempDir::new().unwrap();
     let mut spool = open(folder.path());
