@@ -6,6 +6,7 @@
 
 pub mod door;
 pub mod host;
+mod kafka;
 pub mod lines;
 pub mod plan;
 mod spool;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 use crate::fixtures::influxd::Influxd;
+use crate::fixtures::kafka::Kafka;
 use crate::fixtures::process::Signal;
 use crate::fixtures::router::Setup;
 use crate::kubesim::Kubesim;
@@ -64,6 +66,7 @@ struct Stage {
     server: Influxd,
     door: Door,
     control: Door,
+    kafka: Option<Kafka>,
     folder: TempDir,
     disk: Option<Disk>,
     setup: Setup,
@@ -80,6 +83,10 @@ impl Stage {
         let server = Influxd::start().await;
         let door = Door::open(Some(server.url())).await.map_err(|error| text(&error))?;
         let control = Door::open(None).await.map_err(|error| text(&error))?;
+        let kafka = match plan.kafka {
+            true => kafka::start().await,
+            false => None,
+        };
         let folder = tempfile::tempdir().map_err(|error| text(&error))?;
         let mut report = Report::default();
         let spool = folder.path().join("spool");
@@ -90,8 +97,14 @@ impl Stage {
                 .ok(),
             _ => None,
         };
-        let mut setup = host::configuration(plan, &sim.api_url(), sim.kubelet_port(), &door.url(), &control.url())
-            .replacing("FOLDER/spool", &spool.display().to_string());
+        if plan.kafka && kafka.is_none() {
+            report.skipped.push("Kafka: `make setup-kafka` fetches it".to_owned());
+        }
+        let servers = kafka.as_ref().map(Kafka::servers);
+        let doors = [door.url(), control.url()];
+        let doors = [doors[0].as_str(), doors[1].as_str()];
+        let setup = host::configuration(plan, &sim.api_url(), sim.kubelet_port(), doors, servers.as_deref());
+        let mut setup = setup.replacing("FOLDER/spool", &spool.display().to_string());
         if plan.jumps() {
             match host::faketime() {
                 Some(library) => {
@@ -103,7 +116,7 @@ impl Stage {
             }
         }
         let host = Some(Host::start(&setup).await?);
-        Ok(Self { sim, server, door, control, folder, disk, setup, host, lives: Vec::new(), report })
+        Ok(Self { sim, server, door, control, kafka, folder, disk, setup, host, lives: Vec::new(), report })
     }
 
     /// Lets everything happen at its time.
@@ -121,7 +134,7 @@ impl Stage {
             if begins {
                 self.begin(event.fault, plan).await?;
             } else {
-                self.end(event.fault, plan).await?;
+                self.end(event.fault).await?;
             }
         }
         Ok(())
@@ -147,12 +160,14 @@ impl Stage {
             Fault::FillDisk => self.disk.iter().for_each(Disk::fill),
             Fault::Clock(seconds) => self.set_clock(seconds)?,
             Fault::Kubelet(node, failure) => self.sim.fail(node, failure).await,
+            Fault::KillBroker => self.with_broker(|kafka| kafka.kill(1)),
+            Fault::PauseBroker => self.with_broker(|kafka| kafka.signal(1, Signal::Stop)),
             door => self.door.set(Some(door)).await.map_err(|error| error.to_string())?,
         }
         Ok(())
     }
 
-    async fn end(&mut self, fault: Fault, plan: &Plan) -> Result<(), String> {
+    async fn end(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::StopServer if self.server.process().is_none() => self.server.start_again().await,
             Fault::StopServer => {}
@@ -162,9 +177,10 @@ impl Stage {
             Fault::FillDisk => self.disk.iter().for_each(Disk::empty),
             Fault::Clock(_) => self.set_clock(0)?,
             Fault::Kubelet(node, _) => self.sim.heal(node).await,
+            Fault::KillBroker => self.with_broker(|kafka| kafka.start_again(1)),
+            Fault::PauseBroker => self.with_broker(|kafka| kafka.signal(1, Signal::Continue)),
             _ => self.door.set(None).await.map_err(|error| error.to_string())?,
         }
-        _ = plan;
         Ok(())
     }
 
@@ -174,12 +190,22 @@ impl Stage {
         }
     }
 
+    /// What is done with brokers waits for them.
+    fn with_broker(&mut self, work: impl FnOnce(&mut Kafka)) {
+        if let Some(kafka) = &mut self.kafka {
+            tokio::task::block_in_place(|| work(kafka));
+        }
+    }
+
     async fn kill(&mut self, damage: Damage, plan: &Plan) {
         let Some(host) = self.host.take() else { return };
         let (life, faults) = host.kill(now()).await;
         self.lives.push(life);
         self.report.faults.extend(faults);
-        spool::spoil(&self.folder.path().join("spool/influxdb"), damage, plan.seed);
+        let sinks = ["influxdb", "kafka"];
+        for sink in &sinks[..if self.kafka.is_some() { 2 } else { 1 }] {
+            spool::spoil(&self.folder.path().join("spool").join(sink), damage, plan.seed);
+        }
     }
 
     fn set_clock(&self, seconds: i64) -> Result<(), String> {
@@ -208,7 +234,7 @@ impl Stage {
         // Two more cycles in which all is well.
         self.look_until(Instant::now() + 2 * RESOLUTION).await;
         let until = Instant::now() + RECOVERY;
-        while self.host.as_ref().is_some_and(|host| host.ledger(0).queued > 0 || host.cycles == 0) {
+        while self.host.as_ref().is_some_and(|host| host.is_busy() || host.cycles == 0) {
             if Instant::now() > until {
                 let said = self.host.as_ref().map(Host::said).unwrap_or_default();
                 self.report.faults.push(format!("the sink does not get rid of what it has: {said}"));
@@ -228,6 +254,11 @@ impl Stage {
     async fn judge(mut self, plan: &Plan) -> Result<Report, String> {
         let stored = lines::stored(&self.server, "k8s").await?;
         verdict::judge(plan, &self.lives, &self.door.book(), &self.control.book(), &stored, &mut self.report);
+        if let Some(kafka) = &self.kafka {
+            let messages = tokio::task::block_in_place(|| kafka.messages(host::TOPIC));
+            let there = self.control.book().granted.clone();
+            kafka::judge(plan, &self.lives, &messages, &there, &mut self.report);
+        }
         self.sim.stop().await;
         Ok(self.report)
     }

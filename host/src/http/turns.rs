@@ -22,6 +22,9 @@ pub(super) const BUSY: &str = "too many long answers are under way; try again in
 
 static TURNS: Semaphore = Semaphore::const_new(MOST);
 
+/// Pieces between two moments in which others go first: some 256 KiB, less than a millisecond.
+const STRETCH: usize = 4;
+
 /// The right to make and send a long answer; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -34,7 +37,7 @@ pub(super) async fn turn() -> Option<Turn> {
     Some(Turn { _permit: permit })
 }
 
-/// The pieces as a stream. Each is made when it is asked for, and lets others go first; with a turn, what
+/// The pieces as a stream. Each is made when it is asked for, and others go first now and then; with a turn, what
 /// is left when that is over is given up with an error, whether anybody asks for it or not.
 pub(super) fn pieces(
     pieces: impl Iterator<Item = Vec<u8>> + Send + 'static,
@@ -52,16 +55,16 @@ pub(super) fn pieces(
         };
         End(tokio::spawn(end).abort_handle())
     });
-    futures::stream::unfold((held, end, false), async |(held, end, goes_on)| {
+    futures::stream::unfold((held, end, 0), async |(held, end, count)| {
         // The first goes out together with the head of the answer.
-        if goes_on {
+        if count % STRETCH == 1 {
             tokio::task::yield_now().await;
         }
         let next = match &mut *lock(&held) {
             Some((pieces, _)) => pieces.next().map(Ok),
             None => Some(Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the answer was not read in time"))),
         };
-        next.map(|next| (next, (held, end, true)))
+        next.map(|next| (next, (held, end, count + 1)))
     })
 }
 

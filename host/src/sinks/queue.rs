@@ -299,11 +299,11 @@ impl Queue {
         self.is_encoded() && self.chunks.is_empty() && self.in_flight.is_empty() && self.spooled() == 0
     }
 
-    /// Whether the sink fails and all that is left is in the spool, where the next process finds it.
+    /// Whether all that is left is in the spool, where the next process finds it.
     #[must_use]
     pub fn is_safe(&self) -> bool {
         let mut chunks = self.chunks.values().chain(self.in_flight.values());
-        self.failing && self.spool.is_some() && self.is_encoded() && chunks.all(Chunk::is_spooled)
+        self.spool.is_some() && self.is_encoded() && chunks.all(Chunk::is_spooled)
     }
 
     /// Whether all that was offered is in chunks.

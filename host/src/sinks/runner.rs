@@ -27,6 +27,9 @@ mod spool_tests;
 #[cfg(test)]
 mod tests;
 
+/// How often it is looked whether what is waited for has come about.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// How a sink is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
@@ -129,7 +132,8 @@ impl Shared {
             if done(&self.queue()) {
                 return;
             }
-            settled.await;
+            // Not everything that a sink gets into is told.
+            drop(tokio::time::timeout(LOOK, settled).await);
         }
     }
 }
@@ -238,7 +242,9 @@ impl SinkHandle {
         self.shared.queue().close();
         self.shared.intake_ready.notify_one();
         self.shared.chunks_ready.notify_one();
-        let done = self.shared.until(|queue| queue.is_idle() || queue.is_safe());
+        let sink = &self.shared.sink;
+        let is_safe = |queue: &Queue| queue.is_safe() && (queue.failing || sink.trouble().is_some());
+        let done = self.shared.until(|queue| queue.is_idle() || is_safe(queue));
         let drained = tokio::time::timeout_at(deadline, done).await.is_ok();
         self.stop();
         self.shared.queue().give_up();

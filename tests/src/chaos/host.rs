@@ -11,6 +11,8 @@ use crate::fixtures::process::{Process, Signal};
 use crate::fixtures::router::Setup;
 use crate::fixtures::tools;
 
+/// The topic that Kafka's sink writes.
+pub const TOPIC: &str = "chaos";
 /// How long a process may take to come up or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a status may take.
@@ -119,6 +121,13 @@ impl Host {
         self.ledgers.get(at).cloned().unwrap_or_default()
     }
 
+    /// Whether a sink under test has anything left, or is not known to have nothing.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let tested = self.ledgers.iter().enumerate().filter(|(at, _)| *at != 1);
+        self.ledgers.is_empty() || tested.into_iter().any(|(_, ledger)| ledger.queued > 0)
+    }
+
     /// Kills it.
     pub async fn kill(mut self, now: i64) -> (Life, Vec<String>) {
         self.look().await;
@@ -185,18 +194,22 @@ fn tail(text: &str) -> String {
 
 /// The configuration of a run; `FOLDER/spool` is where the spool is.
 #[must_use]
-pub fn configuration(plan: &Plan, api: &str, kubelet: u16, door: &str, control: &str) -> Setup {
+pub fn configuration(plan: &Plan, api: &str, kubelet: u16, doors: [&str; 2], brokers: Option<&str>) -> Setup {
+    let [door, control] = doors;
     let spool = match plan.queue {
         super::plan::Queue::Memory => "",
         _ => "[sink.spool]\ndirectory = 'FOLDER/spool'\nmax-bytes = '8MiB'\nfsync = false\n",
     };
     let resolution = super::plan::RESOLUTION.as_secs();
+    let kafka = brokers.map_or_else(String::new, |brokers| {
+        format!("[[sink]]\ntype = 'kafka'\nbrokers = '{brokers}'\ntopic = '{TOPIC}'\n{spool}")
+    });
     Setup::new(&format!(
         "resolution = '{resolution}s'\n[store]\nkeep = '0s'\n\
          [source.kubernetes]\napi-server = '{api}'\n\
          [source.kubernetes.kubelet]\nhttps = false\nport = {kubelet}\n\
          [[sink]]\ntype = 'influxdb'\nurl = '{door}'\ntimeout = '2s'\nmax-lines = 400\nconcurrency = {}\n{spool}\
-         [[sink]]\ntype = 'influxdb'\nurl = '{control}'\n",
+         [[sink]]\ntype = 'influxdb'\nurl = '{control}'\n{kafka}",
         plan.concurrency,
     ))
 }

@@ -63,6 +63,10 @@ pub enum Fault {
     FillDisk,
     /// The wall clock jumps by so many seconds, and back at the end.
     Clock(i64),
+    /// Kafka's broker is killed, and started again at the end.
+    KillBroker,
+    /// Kafka's broker is stopped (SIGSTOP), and goes on at the end.
+    PauseBroker,
     /// A kubelet fails.
     Kubelet(usize, Failure),
 }
@@ -87,6 +91,8 @@ pub struct Plan {
     pub queue: Queue,
     /// Requests at a time.
     pub concurrency: usize,
+    /// Whether a sink to a real Kafka takes part, with a queue of the same kind.
+    pub kafka: bool,
     /// In the order of their beginnings.
     pub events: Vec<Event>,
 }
@@ -115,8 +121,17 @@ impl Plan {
         if queue != Queue::Memory && !jumps && random.random_bool(0.6) {
             events.extend(kill_in_an_outage(&mut random, queue));
         }
+        // It takes the machine most: so it is spread evenly.
+        let kafka = seed.is_multiple_of(4);
+        if kafka && random.random_bool(0.7) {
+            events.push(Event {
+                at: random.random_range(0..trouble),
+                lasts: random.random_range(100..5_000),
+                fault: *[Fault::KillBroker, Fault::PauseBroker].choose(&mut random).unwrap_or(&Fault::KillBroker),
+            });
+        }
         events.sort_by_key(|event| event.at);
-        Self { seed, queue, concurrency: *[1, 1, 2, 4].choose(&mut random).unwrap_or(&1), events }
+        Self { seed, queue, concurrency: *[1, 1, 2, 4].choose(&mut random).unwrap_or(&1), kafka, events }
     }
 
     /// Whether Millrace is killed in it.
@@ -191,7 +206,8 @@ fn fault(random: &mut SmallRng, queue: Queue, jumps: bool) -> Fault {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}: queue {:?}, {} at a time", self.seed, self.queue, self.concurrency)?;
+        let kafka = if self.kafka { ", Kafka too" } else { "" };
+        write!(f, "seed {}: queue {:?}, {} at a time{kafka}", self.seed, self.queue, self.concurrency)?;
         for Event { at, lasts, fault } in &self.events {
             write!(f, "\n  {:>5.1} s for {:.1} s: {fault:?}", *at as f64 / 1e3, *lasts as f64 / 1e3)?;
         }
@@ -215,6 +231,6 @@ mod tests {
                 seen.insert(name.split('(').next().unwrap_or_default().to_owned());
             }
         }
-        assert_eq!(seen.len(), 12, "{seen:?}");
+        assert_eq!(seen.len(), 14, "{seen:?}");
     }
 }
