@@ -93,6 +93,8 @@ pub struct Chunk {
     raw_len: usize,
     /// Its place in the spool, if it has one.
     place: Option<Place>,
+    /// It is older than the spool keeps anything.
+    expired: bool,
 }
 
 /// Where a chunk, or what it is a part of, stands in the spool.
@@ -210,7 +212,7 @@ impl RawChunk {
         let raw_len = self.body.len();
         let body = sink.pack(&mut self.body);
         spares.give(self.body);
-        Chunk { points, raw_len, body, marks: self.marks.into(), place: None }
+        Chunk { points, raw_len, body, marks: self.marks.into(), place: None, expired: false }
     }
 }
 
@@ -315,6 +317,21 @@ impl Chunk {
         self
     }
 
+    /// The spool has dropped what is below `gone`, and what is below `expired` for its age.
+    pub(super) fn unspool(&mut self, gone: u64, expired: u64) {
+        if let Some(place) = &self.place
+            && place.seq < gone
+        {
+            self.expired = place.seq < expired;
+            self.place = None;
+        }
+    }
+
+    /// Whether it is older than the spool keeps anything.
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired
+    }
+
     /// Whether it is in the spool too.
     pub(super) fn is_spooled(&self) -> bool {
         self.place.is_some()
@@ -359,7 +376,14 @@ impl Chunk {
             Some(mark)
         });
         let marks: Arc<[Mark]> = marks.collect::<Option<_>>()?;
-        (end as usize == raw_len).then(|| Self { body: body.into(), marks, points, raw_len, place: None })
+        (end as usize == raw_len).then(|| Self {
+            body: body.into(),
+            marks,
+            points,
+            raw_len,
+            place: None,
+            expired: false,
+        })
     }
 }
 

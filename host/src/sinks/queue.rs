@@ -55,6 +55,8 @@ struct Backlog {
     bound: u64,
     /// Somebody reads, or there was nothing more to be read.
     read: bool,
+    /// Chunks below this number are in the spool no longer.
+    gone: u64,
 }
 
 /// The queue of one sink.
@@ -107,7 +109,7 @@ impl Queue {
     /// Has a spool of at most `bound` bytes, in which an earlier process has left `points`.
     pub fn spooling(&mut self, points: u64, bytes: u64, bound: u64) {
         self.ledger.recovered = points;
-        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false });
+        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false, gone: 0 });
     }
 
     /// Takes a batch in; over the bound the oldest that waits is dropped.
@@ -210,9 +212,28 @@ impl Queue {
     pub fn pay(&mut self, toll: &Toll) {
         let Some(spool) = &mut self.spool else { return };
         spool.bytes = toll.bytes;
-        if !self.closed {
-            spool.points = spool.points.saturating_sub_unsigned(toll.lost.total());
-            self.ledger.dropped.add_all(&toll.lost);
+        if self.closed {
+            return;
+        }
+        spool.points = spool.points.saturating_sub_unsigned(toll.lost.total());
+        self.ledger.dropped.add_all(&toll.lost);
+        if spool.gone < toll.gone {
+            spool.gone = toll.gone;
+            self.chunks
+                .values_mut()
+                .chain(self.in_flight.values_mut())
+                .for_each(|chunk| chunk.unspool(toll.gone, toll.expired));
+            self.drop_expired();
+        }
+    }
+
+    /// Drops what waits and was too old to be kept on the disk either.
+    fn drop_expired(&mut self) {
+        let expired: Vec<ChunkId> =
+            self.chunks.iter().filter(|(_, chunk)| chunk.is_expired()).map(|(id, _)| *id).collect();
+        for chunk in expired.iter().filter_map(|id| self.chunks.remove(id)).collect::<Vec<_>>() {
+            self.chunks_held.take(chunk.points(), chunk.size_bytes());
+            self.ledger.dropped.add(DropReason::SpoolAge, chunk.points());
         }
     }
 
@@ -365,7 +386,10 @@ impl Queue {
         Some(chunk)
     }
 
-    fn insert(&mut self, id: ChunkId, chunk: Chunk) {
+    fn insert(&mut self, id: ChunkId, mut chunk: Chunk) {
+        if let Some(spool) = &self.spool {
+            chunk.unspool(spool.gone, 0);
+        }
         self.chunks_held.add(chunk.points(), chunk.size_bytes());
         self.chunks.insert(id, chunk);
     }

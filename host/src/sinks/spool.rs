@@ -36,6 +36,8 @@ use state::State;
 const MAX_CHUNKS: u64 = 4096;
 /// Length of a segment, bytes: an eighth of the spool between these.
 const SEGMENT: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;
+/// How often a segment is tried that can't be read; with the waits in between, some minutes.
+const FAILURES: u32 = 12;
 /// Databases that are open at a time, besides the one that is written.
 const MAX_OPEN: usize = 4;
 
@@ -67,7 +69,7 @@ pub enum SpoolError {
         wanted: String,
     },
     /// A file can't be used now.
-    #[error("the spool's file {}: {source}", .path.display())]
+    #[error("the spool's file {}: {source}; see that the disk is well and the file is this user's", .path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -81,6 +83,10 @@ pub enum SpoolError {
 pub struct Toll {
     /// Points of the backlog that are lost.
     pub lost: Dropped,
+    /// Chunks below this number are in the spool no longer, though they may be in memory.
+    pub gone: u64,
+    /// Those below this one must not be sent any more.
+    pub expired: u64,
     /// Length of all files now, bytes.
     pub bytes: u64,
 }
@@ -125,6 +131,13 @@ pub struct Spool {
     next: u64,
     total: u64,
     cursor: Cursor,
+    /// As in [`Toll`].
+    gone: u64,
+    expired: u64,
+    /// What was lost by readings that came to nothing else, and isn't told yet.
+    owed: Dropped,
+    /// How often in a row it couldn't be read.
+    failures: u32,
     /// For a clock that does not jump while the process runs.
     began: (Instant, i64),
 }
@@ -161,6 +174,10 @@ impl Spool {
             next: 0,
             total: 0,
             cursor: Cursor::default(),
+            gone: 0,
+            expired: 0,
+            owed: Dropped::default(),
+            failures: 0,
             began: (Instant::now(), now),
             folder: folder.clone(),
         };
@@ -216,7 +233,7 @@ impl Spool {
             Err(error) => Err(Unspooled { chunk, error }),
         };
         while self.bytes() > self.config.max_bytes && self.drop_oldest(&mut lost, DropReason::SpoolFull) {}
-        (Toll { lost, bytes: self.bytes() }, kept)
+        (self.toll(lost), kept)
     }
 
     /// Reads the next chunk of the backlog.
@@ -224,10 +241,21 @@ impl Spool {
     /// # Errors
     /// It can't be read now.
     pub fn load(&mut self) -> Result<Loaded, SpoolError> {
-        let mut lost = Dropped::default();
-        let chunk = self.next_row(&mut lost)?;
+        let mut lost = std::mem::take(&mut self.owed);
+        let chunk = loop {
+            match self.next_row(&mut lost) {
+                Ok(chunk) => break chunk,
+                Err(error) if self.failures < FAILURES => {
+                    self.failures += 1;
+                    self.owed = lost;
+                    return Err(error);
+                }
+                Err(error) => self.skip_segment(&error),
+            }
+        };
+        self.failures = 0;
         self.sweep();
-        Ok(Loaded { chunk, toll: Toll { lost, bytes: self.bytes() } })
+        Ok(Loaded { chunk, toll: self.toll(lost) })
     }
 
     /// The chunk is delivered or given up, and must not come again.
@@ -240,7 +268,7 @@ impl Spool {
             }
         }
         self.sweep();
-        Toll { lost: Dropped::default(), bytes: self.bytes() }
+        self.toll(Dropped::default())
     }
 
     /// Gives up what is too old.
@@ -250,8 +278,35 @@ impl Spool {
         while self.segments.front().is_some_and(|segment| segment.newest < limit) {
             self.writable &= self.segments.len() > 1;
             self.remove_front(&mut lost, DropReason::SpoolAge);
+            self.expired = self.gone;
         }
-        Toll { lost, bytes: self.bytes() }
+        self.toll(lost)
+    }
+
+    fn toll(&self, lost: Dropped) -> Toll {
+        Toll { lost, gone: self.gone, expired: self.expired, bytes: self.bytes() }
+    }
+
+    /// Goes on behind a segment that can't be read again and again; what was in it is counted there.
+    fn skip_segment(&mut self, error: &SpoolError) {
+        let end = self.segment_of(self.cursor.seq).and_then(|at| self.segments.get(at + 1)).map(|next| next.first);
+        self.cursor.seq = end.unwrap_or(self.next);
+        tracing::error!(%error, "a file of the spool can't be read again and again; it is given up");
+    }
+
+    /// Drops everything, as a spool does that is full.
+    #[cfg(test)]
+    pub(super) fn drop_all(&mut self) -> Toll {
+        let mut lost = Dropped::default();
+        self.writable = false;
+        while self.remove_front(&mut lost, DropReason::SpoolFull) {}
+        self.toll(lost)
+    }
+
+    /// Lets so much time go by.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        self.began.1 += millis(by);
     }
 
     /// Leaves the files as they are and lets go of their locks, as a process does that is killed.
@@ -264,6 +319,7 @@ impl Spool {
     fn recover(&mut self, now: i64) -> Result<(), SpoolError> {
         let unusable = |source| SpoolError::Folder { path: self.folder.clone(), source };
         let mut segments = Vec::new();
+        self.remove_orphans();
         for entry in fs::read_dir(&self.folder).map_err(unusable)? {
             let entry = entry.map_err(unusable)?;
             // What is no file was put there by somebody else.
@@ -277,18 +333,25 @@ impl Spool {
         let (next, total) = self.state.read().unwrap_or_default();
         (self.next, self.total) = (next, total);
         if let Some(last) = segments.last_mut() {
-            let end = last.last().map_err(|source| SpoolError::File { path: last.path().to_owned(), source })?;
+            let end = last.last().unwrap_or_else(|error| {
+                tracing::warn!(path = %last.path().display(), %error, "the end of the spool can't be read");
+                None
+            });
             let (seq, end) = end.unwrap_or((last.first, last.before));
             let seq = seq.saturating_add(1);
             // The state may have been lost, or be ahead of what the disk has of the segment.
             self.next = self.next.max(seq);
             self.total = self.total.max(end);
         }
-        let mut end = self.total;
+        let (mut end, mut end_seq) = (self.total, self.next);
         for segment in segments.iter_mut().rev() {
             let held = end.saturating_sub(segment.before);
-            let done: u64 = segment.receipts().map_err(unusable)?.values().sum();
+            let receipts = segment.receipts().map_err(unusable)?;
+            // Receipts may be of chunks that a torn end has lost.
+            let there = |seq: &u64| (segment.first..end_seq).contains(seq);
+            let done: u64 = receipts.iter().filter(|(seq, _)| there(seq)).map(|(_, points)| points).sum();
             segment.left = held.saturating_sub(done);
+            end_seq = segment.first;
             segment.measure();
             segment.newest = segment.modified().unwrap_or(now).min(now);
             segment.close();
@@ -301,6 +364,21 @@ impl Spool {
             (self.cursor.seq, self.cursor.before) = (self.next, self.total);
         }
         Ok(())
+    }
+
+    /// Files of segments whose database is deleted already.
+    fn remove_orphans(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str() else { continue };
+            let stem = name.strip_suffix(".done").or_else(|| name.strip_suffix(".chunks-journal"));
+            if let Some(stem) = stem
+                && Segment::named(&self.folder, &format!("{stem}.chunks"), false, 0)
+                    .is_some_and(|segment| !segment.path().exists())
+            {
+                drop(fs::remove_file(path));
+            }
+        }
     }
 
     fn try_append(&mut self, chunk: &Chunk) -> Result<u64, SpoolError> {
@@ -438,6 +516,7 @@ impl Spool {
         let end_seq = self.segments.get(1).map_or(self.next, |next| next.first);
         let end = self.end_of(0);
         let Some(front) = self.segments.pop_front() else { return false };
+        self.gone = end_seq;
         if self.cursor.seq < end_seq {
             // The rest of it was only here, but for what has a receipt.
             let receipts = match self.cursor.segment == Some(front.first) {

@@ -4,6 +4,7 @@
 //! after as many successes as there are now.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::sinks::backoff::{Backoff, LONGEST};
 use crate::sinks::chunk::Chunk;
 use crate::sinks::ledger::Dropped;
 use crate::sinks::queue::ChunkId;
-use crate::sinks::spool::{Loaded, Spool, SpoolError, Toll};
+use crate::sinks::spool::{Loaded, Spool, SpoolError};
 use crate::sinks::{AttemptError, DropReason};
 use crate::text::{MESSAGE_BYTES, tame};
 use crate::throttle::Throttle;
@@ -342,8 +343,8 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
 }
 
 async fn load(shared: Arc<Shared>) -> Done {
-    let nothing = || Ok(Loaded { chunk: None, toll: Toll::default() });
-    Done::Load(in_spool(&shared, Spool::load).await.unwrap_or_else(nothing))
+    let failed = || Err(SpoolError::File { path: PathBuf::new(), source: rusqlite::Error::UnwindingPanic });
+    Done::Load(in_spool(&shared, Spool::load).await.unwrap_or_else(failed))
 }
 
 /// Does something with the spool, if there is one, on a thread that may wait for the disk.

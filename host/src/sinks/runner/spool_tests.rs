@@ -153,3 +153,45 @@ async fn a_damaged_spool_costs_its_damage_and_the_ledger_balances() {
     assert!((4..=156).contains(&damaged), "{damaged}");
     assert_eq!(ledger.written, lines(&sink).len() as u64);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spool_has_dropped_is_not_said_to_be_in_it() {
+    let folder = TempDir::new().unwrap();
+    let (_, handle) = start(down(), folder.path(), policy());
+    for cycle in 0..4 {
+        handle.offer(published("a", 8));
+        handle.end_of_cycle(cycle);
+    }
+    encoded(&handle).await;
+    let shared = &handle.shared;
+    // As when it is full: all of it goes, though memory has it all.
+    let toll = shared.spool.as_ref().unwrap().lock().unwrap().drop_all();
+    shared.queue().pay(&toll);
+    let ledger = handle.drain(Instant::now()).await;
+    assert_eq!((ledger.spooled, ledger.queued, ledger.imbalance), (0, 0, 0), "{ledger:?}");
+    assert_eq!(ledger.dropped_by(DropReason::Shutdown), 32, "{ledger:?}");
+    kill(&handle);
+    let (_, handle) = start(Scripted::default(), folder.path(), policy());
+    assert_eq!(at_rest(&handle).await.recovered, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_not_sent_from_memory_either() {
+    let folder = TempDir::new().unwrap();
+    let (sink, handle) = start(down(), folder.path(), policy());
+    handle.offer(published("old", 8));
+    handle.end_of_cycle(1);
+    encoded(&handle).await;
+    let shared = &handle.shared;
+    let toll = {
+        let mut spool = shared.spool.as_ref().unwrap().lock().unwrap();
+        spool.age(Duration::from_secs(48 * 3600));
+        spool.expire()
+    };
+    shared.queue().pay(&toll);
+    sink.script.lock().unwrap().clear();
+    let ledger = at_rest(&handle).await;
+    // One chunk may have been on its way.
+    assert!(ledger.dropped_by(DropReason::SpoolAge) >= 4, "{ledger:?}");
+    assert_eq!(ledger.written + ledger.dropped_by(DropReason::SpoolAge), 8, "{ledger:?}");
+}

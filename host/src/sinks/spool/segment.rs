@@ -196,15 +196,21 @@ impl Segment {
     pub fn receipt(&mut self, seq: u64, points: u64) -> io::Result<()> {
         self.left = self.left.saturating_sub(points);
         if self.receipts.is_none() {
-            self.receipts = Some(OpenOptions::new().create(true).append(true).open(self.receipts_path())?);
+            let file = OpenOptions::new().create(true).append(true).open(self.receipts_path())?;
+            // A torn receipt must not shift those after it.
+            let length = file.metadata()?.len();
+            file.set_len(length - length % RECEIPT as u64)?;
+            self.receipts = Some(file);
         }
-        let Some(file) = &mut self.receipts else { return Ok(()) };
+        let Some(mut file) = self.receipts.take() else { return Ok(()) };
         let mut receipt = [0; RECEIPT];
         receipt[..8].copy_from_slice(&seq.to_le_bytes());
         receipt[8..16].copy_from_slice(&points.to_le_bytes());
         receipt[16..].copy_from_slice(&checksum(&[seq, points], &[]).to_le_bytes());
+        file.write_all(&receipt)?;
         self.bytes += RECEIPT as u64;
-        file.write_all(&receipt)
+        self.receipts = Some(file);
+        Ok(())
     }
 
     /// The chunks that are done with, and their points. What is torn or spoiled is left out: those
@@ -254,7 +260,8 @@ impl Segment {
     fn files(&self) -> [PathBuf; 3] {
         let mut journal = self.path.clone().into_os_string();
         journal.push("-journal");
-        [journal.into(), self.receipts_path(), self.path.clone()]
+        // In this order: a database without its receipts would be sent again.
+        [self.path.clone(), journal.into(), self.receipts_path()]
     }
 
     fn receipts_path(&self) -> PathBuf {
@@ -301,7 +308,6 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
             failure.code,
             ErrorCode::DatabaseCorrupt
                 | ErrorCode::NotADatabase
-                | ErrorCode::SystemIoFailure
                 | ErrorCode::TooBig
                 | ErrorCode::TypeMismatch
                 // A table that isn't there any more.

@@ -253,6 +253,32 @@ fn numbers_of_a_spoiled_last_row_are_not_believed() {
 }
 
 #[test]
+fn a_torn_receipt_does_not_spoil_those_after_it_and_orphans_go() {
+    let folder = TempDir::new().unwrap();
+    let mut spool = open(folder.path());
+    fill(&mut spool, 1..=3, 2000);
+    let chunks: Vec<_> = (0..3).map(|_| spool.load().unwrap().chunk.unwrap()).collect();
+    let done =
+        |spool: &mut Spool, at: usize| chunks[at].settled().map(|(seq, points)| spool.done(seq, points)).unwrap();
+    done(&mut spool, 0);
+    spool.forget();
+    let file = files(folder.path(), ".done").remove(0);
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .and_then(|mut file| io::Write::write_all(&mut file, b"torn"))
+        .unwrap();
+    done(&mut spool, 1);
+    drop(spool);
+    fs::write(folder.path().join("test/0000000000000009-0000000000000009.done"), "").unwrap();
+    let mut spool = open(folder.path());
+    assert_eq!(read(&mut spool, 2000).0, [3]);
+    drop(spool);
+    open(folder.path());
+    assert_eq!(files(folder.path(), ".done"), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn files_with_wild_names_cost_no_time() {
     let folder = TempDir::new().unwrap();
     fill(&mut open(folder.path()), 1..=3, 2000);
