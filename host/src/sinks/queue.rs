@@ -55,6 +55,8 @@ struct Backlog {
     bound: u64,
     /// Somebody reads, or there was nothing more to be read.
     read: bool,
+    /// Somebody reads.
+    loading: bool,
     /// Chunks below this number are in the spool no longer.
     gone: u64,
 }
@@ -109,7 +111,7 @@ impl Queue {
     /// Has a spool of at most `bound` bytes, in which an earlier process has left `points`.
     pub fn spooling(&mut self, points: u64, bytes: u64, bound: u64) {
         self.ledger.recovered = points;
-        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false, gone: 0 });
+        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false, loading: false, gone: 0 });
     }
 
     /// Takes a batch in; over the bound the oldest that waits is dropped.
@@ -177,13 +179,19 @@ impl Queue {
     /// is for batches that wait to be encoded, which have no other place.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 2
+        // What is being read is older, and must come first.
+        let loading = self.spool.is_some_and(|spool| spool.loading);
+        !loading && self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 2
     }
 
     /// Whether a chunk is to be read from the spool; who asks reads it.
     pub fn next_load(&mut self) -> bool {
         let idle = self.chunks.is_empty() && !self.closed;
-        self.spool.as_mut().is_some_and(|spool| idle && spool.points > 0 && !std::mem::replace(&mut spool.read, true))
+        let Some(spool) = self.spool.as_mut().filter(|spool| idle && spool.points > 0 && !spool.read) else {
+            return false;
+        };
+        (spool.read, spool.loading) = (true, true);
+        true
     }
 
     /// A chunk was read from the spool, or there was none.
@@ -193,6 +201,7 @@ impl Queue {
             return;
         }
         let Some(spool) = &mut self.spool else { return };
+        spool.loading = false;
         if let Some(chunk) = chunk {
             spool.read = false;
             spool.points = spool.points.saturating_sub_unsigned(chunk.points());
@@ -204,7 +213,7 @@ impl Queue {
     pub fn load_failed(&mut self) {
         self.ledger.spool_errors += 1;
         if let Some(spool) = &mut self.spool {
-            spool.read = false;
+            (spool.read, spool.loading) = (false, false);
         }
     }
 
