@@ -187,9 +187,9 @@ impl Queue {
     /// Whether a chunk is to be read from the spool; who asks reads it.
     pub fn next_load(&mut self) -> bool {
         let idle = self.chunks.is_empty() && !self.closed;
-        let Some(spool) = self.spool.as_mut().filter(|spool| idle && spool.points > 0 && !spool.read) else {
-            return false;
-        };
+        // Of two that read at a time the second might come first.
+        let waits = |spool: &Backlog| spool.points > 0 && !spool.read && !spool.loading;
+        let Some(spool) = self.spool.as_mut().filter(|spool| idle && waits(spool)) else { return false };
         (spool.read, spool.loading) = (true, true);
         true
     }

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::tests::{Answer, Scripted, at_rest, partial, permanent, policy, published, scripted, transient};
 use super::*;
 use crate::sinks::SpoolConfig;
+use crate::sinks::ledger::Dropped;
+use crate::sinks::spool::{Kept, Toll};
 
 fn spool(folder: &Path) -> Spool {
     let config = SpoolConfig { fsync: false, max_bytes: 8 << 20, ..SpoolConfig::at(folder.to_owned()) };
@@ -99,6 +101,17 @@ async fn more_than_memory_holds_waits_on_the_disk_and_is_sent_in_order_and_once(
     let want: Vec<_> = (0..60).flat_map(|cycle| std::iter::repeat_n(format!("{cycle:03}"), 8)).collect();
     got.sort();
     assert_eq!(got, want);
+}
+
+#[test]
+fn nothing_is_read_while_something_is_read() {
+    let mut queue = Queue::new(1 << 20);
+    queue.spooling(2, 100, 1000);
+    assert!(queue.next_load());
+    queue.encoded(vec![Kept::Disk(1)], &Dropped::default(), 0);
+    assert!(!queue.next_load(), "it might be there before the first");
+    queue.loaded(None, &Toll::default());
+    assert!(queue.next_load());
 }
 
 #[tokio::test(start_paused = true)]
