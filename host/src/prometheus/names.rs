@@ -106,7 +106,7 @@ pub fn mapped(level: Level, metric: &str, kind: Kind, unit: &str) -> Option<Mapp
     if !stem.ends_with(unit) {
         stem.push_str(unit);
     }
-    if RESERVED.iter().any(|reserved| stem.ends_with(reserved)) {
+    if RESERVED.iter().any(|reserved| stem.ends_with(reserved) || stem == reserved[1..]) {
         stem.push_str("_value");
     }
     // What may stand in a help text differs between the formats.
@@ -158,6 +158,7 @@ mod tests {
             ("a/memory_total", Gauge, "bytes", "heapster_pod_a_memory_total_bytes"),
             ("a/errors_count", Cumulative, "", "heapster_pod_a_errors_count_value_total"),
             ("_total", Cumulative, "", "heapster_pod__total_value_total"),
+            ("info", Gauge, "", "heapster_pod_info_value"),
             ("größe", Gauge, "", "heapster_pod_gr__e"),
         ] {
             assert_eq!(mapped(Level::Pod, metric, kind, unit).unwrap().series(), want, "{metric} {kind:?} {unit}");

@@ -3,17 +3,17 @@
 //! A record is the least that a sink can send: a line for InfluxDB. It may hold several points;
 //! the marks remember how many, so that a chunk can be split and still be counted in points.
 
-use std::io::{Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 
 use super::Sink;
 use super::ledger::{DropReason, Dropped};
+
+mod spooled;
+
+use spooled::Place;
 
 /// Where a record ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,18 +93,6 @@ pub struct Chunk {
     raw_len: usize,
     /// Its place in the spool, if it has one.
     place: Option<Place>,
-    /// It is older than the spool keeps anything.
-    expired: bool,
-}
-
-/// Where a chunk, or what it is a part of, stands in the spool.
-#[derive(Debug, Clone)]
-struct Place {
-    seq: u64,
-    /// Of the whole chunk.
-    points: u64,
-    /// Parts that are neither delivered nor given up.
-    parts: Arc<AtomicUsize>,
 }
 
 impl Chunker {
@@ -212,7 +200,7 @@ impl RawChunk {
         let raw_len = self.body.len();
         let body = sink.pack(&mut self.body);
         spares.give(self.body);
-        Chunk { points, raw_len, body, marks: self.marks.into(), place: None, expired: false }
+        Chunk { points, raw_len, body, marks: self.marks.into(), place: None }
     }
 }
 
@@ -309,81 +297,6 @@ impl Chunk {
             }
         }
         Some(halves)
-    }
-
-    /// The same, with its number in the spool.
-    pub(super) fn spooled(mut self, seq: u64) -> Self {
-        self.place = Some(Place { seq, points: self.points, parts: Arc::new(AtomicUsize::new(1)) });
-        self
-    }
-
-    /// The spool has dropped what is below `gone`, and what is below `expired` for its age.
-    pub(super) fn unspool(&mut self, gone: u64, expired: u64) {
-        if let Some(place) = &self.place
-            && place.seq < gone
-        {
-            self.expired = place.seq < expired;
-            self.place = None;
-        }
-    }
-
-    /// Whether it is older than the spool keeps anything.
-    pub(super) fn is_expired(&self) -> bool {
-        self.expired
-    }
-
-    /// Whether it is in the spool too.
-    pub(super) fn is_spooled(&self) -> bool {
-        self.place.is_some()
-    }
-
-    /// It is delivered or given up: number and points of the chunk that is done with, if this was the
-    /// last part of it. To be said once of every chunk.
-    pub(super) fn settled(&self) -> Option<(u64, u64)> {
-        let place = self.place.as_ref()?;
-        (place.parts.fetch_sub(1, Ordering::Relaxed) == 1).then_some((place.seq, place.points))
-    }
-
-    /// The marks as the spool keeps them: each record's length and points, deflated.
-    pub(super) fn marks_packed(&self) -> Vec<u8> {
-        let mut encoder = DeflateEncoder::new(Vec::with_capacity(self.marks.len()), Compression::new(1));
-        let mut start = 0;
-        for mark in &*self.marks {
-            let mut record = [0; 8];
-            record[..4].copy_from_slice(&(mark.end - start).to_le_bytes());
-            record[4..].copy_from_slice(&mark.points.to_le_bytes());
-            start = mark.end;
-            // Writing to memory does not fail; were it to, the marks would be found torn.
-            if encoder.write_all(&record).is_err() {
-                return Vec::new();
-            }
-        }
-        encoder.finish().unwrap_or_default()
-    }
-
-    /// A chunk of what the spool has kept; `None` where that contradicts itself.
-    pub(super) fn restored(body: Vec<u8>, marks: &[u8], raw_len: usize) -> Option<Self> {
-        let mut records = Vec::new();
-        // No record is empty, so there are no more of them than bytes.
-        let most = u64::try_from(raw_len).ok()?.checked_mul(8)?;
-        DeflateDecoder::new(marks).take(most).read_to_end(&mut records).ok()?;
-        let mut end = 0_u32;
-        let mut points = 0;
-        let marks = records.chunks_exact(8).map(|record| {
-            let number = |at: usize| record[at..at + 4].try_into().ok().map(u32::from_le_bytes);
-            let mark = Mark { end: end.checked_add(number(0)?)?, points: number(4)? };
-            (end, points) = (mark.end, points + u64::from(mark.points));
-            Some(mark)
-        });
-        let marks: Arc<[Mark]> = marks.collect::<Option<_>>()?;
-        (end as usize == raw_len).then(|| Self {
-            body: body.into(),
-            marks,
-            points,
-            raw_len,
-            place: None,
-            expired: false,
-        })
     }
 }
 

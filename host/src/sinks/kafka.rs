@@ -18,7 +18,6 @@ mod send;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,7 +31,7 @@ use super::{AttemptError, Chunker, Common, Policy, Sink, SinkHandle};
 use crate::batch::{Batch, Cycle};
 use client::{Connection, Settings};
 use encode::Schema;
-use send::Waves;
+use send::{Lanes, Waves};
 
 /// Most that a chunk holds, before packing.
 const CHUNK: Limits = Limits { records: 10_000, bytes: 4 << 20 };
@@ -48,8 +47,7 @@ const MAX_UNPACKED: usize = 1 << 30;
 pub struct Kafka {
     schema: Schema,
     connection: Arc<Connection>,
-    /// Bytes that are produced at a time; less once a broker has found a batch too large.
-    wave: AtomicUsize,
+    lanes: Lanes,
 }
 
 impl Kafka {
@@ -60,7 +58,7 @@ impl Kafka {
     pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, SetupError> {
         let settings = Settings::new(config, budget(config).0.bytes * config.concurrency)?;
         let connection = Arc::new(Connection::new(name, settings)?);
-        Ok(Self { schema: Schema::new(config), connection, wave: AtomicUsize::new(usize::MAX) })
+        Ok(Self { schema: Schema::new(config), connection, lanes: Lanes::default() })
     }
 
     /// How the runner is to treat it: without a time for attempts, since a record that was given up
@@ -122,10 +120,7 @@ impl Sink for Kafka {
         let Ok(Some(body)) = unpacking.await else {
             return Err(AttemptError::Permanent { reason: "the chunk is damaged".to_owned() });
         };
-        let mut waves = Waves::new(self.connection.clone(), body, self.wave.load(Ordering::Relaxed));
-        let result = waves.send().await;
-        self.wave.fetch_min(waves.most(), Ordering::Relaxed);
-        result
+        Waves::new(self.connection.clone(), &self.lanes, body).send().await
     }
 }
 

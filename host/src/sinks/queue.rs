@@ -8,7 +8,11 @@ use std::sync::Arc;
 use super::Published;
 use super::chunk::Chunk;
 use super::ledger::{DropReason, Dropped, Ledger, LedgerSnapshot, by_name};
-use super::spool::{Kept, Toll};
+use super::spool::Kept;
+
+mod backlog;
+
+use backlog::Backlog;
 
 /// A chunk's place in the order of time: when it was closed, then where it stood before a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,22 +47,6 @@ impl Held {
         self.points = self.points.saturating_sub(points);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
-}
-
-/// What the queue knows of the spool.
-#[derive(Debug, Default, Clone, Copy)]
-struct Backlog {
-    /// Points. Below zero for the moment in which the sender has read what the encoder hasn't yet told.
-    points: i64,
-    /// Length of the files, and its bound, bytes.
-    bytes: u64,
-    bound: u64,
-    /// Somebody reads, or there was nothing more to be read.
-    read: bool,
-    /// Somebody reads.
-    loading: bool,
-    /// Chunks below this number are in the spool no longer.
-    gone: u64,
 }
 
 /// The queue of one sink.
@@ -106,12 +94,6 @@ impl Queue {
             failing: false,
             ledger: Ledger::default(),
         }
-    }
-
-    /// Has a spool of at most `bound` bytes, in which an earlier process has left `points`.
-    pub fn spooling(&mut self, points: u64, bytes: u64, bound: u64) {
-        self.ledger.recovered = points;
-        self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false, loading: false, gone: 0 });
     }
 
     /// Takes a batch in; over the bound the oldest that waits is dropped.
@@ -173,77 +155,6 @@ impl Queue {
             }
         }
         self.make_room(0);
-    }
-
-    /// Whether a chunk of this size may stay in memory though it is in the spool: half of the bound
-    /// is for batches that wait to be encoded, which have no other place.
-    #[must_use]
-    pub fn has_room(&self, bytes: usize) -> bool {
-        // What is being read is older, and must come first.
-        let loading = self.spool.is_some_and(|spool| spool.loading);
-        !loading && self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 2
-    }
-
-    /// Whether a chunk is to be read from the spool; who asks reads it.
-    pub fn next_load(&mut self) -> bool {
-        let idle = self.chunks.is_empty() && !self.closed;
-        // Of two that read at a time the second might come first.
-        let waits = |spool: &Backlog| spool.points > 0 && !spool.read && !spool.loading;
-        let Some(spool) = self.spool.as_mut().filter(|spool| idle && waits(spool)) else { return false };
-        (spool.read, spool.loading) = (true, true);
-        true
-    }
-
-    /// A chunk was read from the spool, or there was none.
-    pub fn loaded(&mut self, chunk: Option<Chunk>, toll: &Toll) {
-        self.pay(toll);
-        if self.closed {
-            return;
-        }
-        let Some(spool) = &mut self.spool else { return };
-        spool.loading = false;
-        if let Some(chunk) = chunk {
-            spool.read = false;
-            spool.points = spool.points.saturating_sub_unsigned(chunk.points());
-            self.push(chunk);
-        }
-    }
-
-    /// The spool couldn't be read; it is tried again.
-    pub fn load_failed(&mut self) {
-        self.ledger.spool_errors += 1;
-        if let Some(spool) = &mut self.spool {
-            (spool.read, spool.loading) = (false, false);
-        }
-    }
-
-    /// Counts what an operation of the spool has cost.
-    pub fn pay(&mut self, toll: &Toll) {
-        let Some(spool) = &mut self.spool else { return };
-        spool.bytes = toll.bytes;
-        if self.closed {
-            return;
-        }
-        spool.points = spool.points.saturating_sub_unsigned(toll.lost.total());
-        self.ledger.dropped.add_all(&toll.lost);
-        if spool.gone < toll.gone {
-            spool.gone = toll.gone;
-            self.chunks
-                .values_mut()
-                .chain(self.in_flight.values_mut())
-                .for_each(|chunk| chunk.unspool(toll.gone, toll.expired));
-            self.drop_expired();
-        }
-    }
-
-    /// Drops what waits and was too old to be kept on the disk either.
-    fn drop_expired(&mut self) {
-        let expired: Vec<ChunkId> =
-            self.chunks.iter().filter(|(_, chunk)| chunk.is_expired()).map(|(id, _)| *id).collect();
-        for chunk in expired.iter().filter_map(|id| self.chunks.remove(id)).collect::<Vec<_>>() {
-            self.chunks_held.take(chunk.points(), chunk.size_bytes());
-            self.ledger.dropped.add(DropReason::SpoolAge, chunk.points());
-        }
     }
 
     fn push(&mut self, chunk: Chunk) {
@@ -333,7 +244,7 @@ impl Queue {
     #[must_use]
     pub fn is_safe(&self) -> bool {
         let mut chunks = self.chunks.values().chain(self.in_flight.values());
-        self.spool.is_some() && self.is_encoded() && chunks.all(Chunk::is_spooled)
+        self.spool.is_some() && self.is_encoded() && chunks.all(|chunk| chunk.number().is_some())
     }
 
     /// Whether all that was offered is in chunks.
@@ -345,7 +256,7 @@ impl Queue {
     /// Gives up everything that is left and isn't in the spool.
     pub fn give_up(&mut self) {
         let chunks = self.chunks.values().chain(self.in_flight.values());
-        let safe: u64 = chunks.filter(|chunk| chunk.is_spooled()).map(Chunk::points).sum();
+        let safe: u64 = chunks.filter(|chunk| chunk.number().is_some()).map(Chunk::points).sum();
         let left = self.queued().saturating_sub(self.spooled() + safe);
         self.ledger.dropped.add(DropReason::Shutdown, left);
         if let Some(spool) = &mut self.spool {
@@ -397,7 +308,7 @@ impl Queue {
 
     fn insert(&mut self, id: ChunkId, mut chunk: Chunk) {
         if let Some(spool) = &self.spool {
-            chunk.unspool(spool.gone, 0);
+            chunk.unspool(spool.gone);
         }
         self.chunks_held.add(chunk.points(), chunk.size_bytes());
         self.chunks.insert(id, chunk);
@@ -420,7 +331,7 @@ impl Queue {
 
     /// What is in the spool too has been bounded there.
     fn drop_oldest_chunk(&mut self) -> bool {
-        let oldest = self.chunks.iter().find(|(_, chunk)| !chunk.is_spooled()).map(|(id, _)| *id);
+        let oldest = self.chunks.iter().find(|(_, chunk)| chunk.number().is_none()).map(|(id, _)| *id);
         let Some(chunk) = oldest.and_then(|id| self.chunks.remove(&id)) else { return false };
         self.chunks_held.take(chunk.points(), chunk.size_bytes());
         self.ledger.dropped.add(DropReason::QueueFull, chunk.points());
@@ -443,11 +354,6 @@ impl Queue {
         let held = [self.intake_held, self.encoding, self.chunks_held, self.in_flight_held];
         let held: u64 = held.iter().map(|held| held.points).sum();
         held.saturating_add_signed(self.spool.map_or(0, |spool| spool.points))
-    }
-
-    /// Points that are in the spool alone.
-    fn spooled(&self) -> u64 {
-        self.spool.map_or(0, |spool| spool.points.max(0).cast_unsigned())
     }
 
     fn bytes(&self) -> usize {

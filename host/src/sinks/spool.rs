@@ -11,10 +11,10 @@
 //!
 //! Calls block on the disk: they belong on a blocking thread.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::ErrorCode;
@@ -23,21 +23,22 @@ use super::chunk::Chunk;
 use super::ledger::{DropReason, Dropped};
 
 pub mod config;
+mod read;
+mod recover;
 mod segment;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use config::SpoolConfig;
-use segment::{Found, Row, Segment};
+use read::Cursor;
+use segment::{Row, Segment};
 use state::State;
 
 /// Chunks in a segment at most, so that its receipts stay few.
 const MAX_CHUNKS: u64 = 4096;
 /// Length of a segment, bytes: an eighth of the spool between these.
 const SEGMENT: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;
-/// How often a segment is tried that can't be read; with the waits in between, some minutes.
-const FAILURES: u32 = 12;
 /// Databases that are open at a time, besides the one that is written.
 const MAX_OPEN: usize = 4;
 
@@ -53,7 +54,10 @@ pub enum SpoolError {
         source: io::Error,
     },
     /// Somebody else has it.
-    #[error("the spool {} is in use by another process; give each Millrace a `directory` of its own", .0.display())]
+    #[error(
+        "the spool {} is in use by another process; give each Millrace a `directory` of its own, and where a new pod takes \
+         the place of an old one let the old one end first (`strategy: Recreate`)", .0.display()
+    )]
     InUse(PathBuf),
     /// Another kind of sink has written it.
     #[error(
@@ -142,18 +146,6 @@ pub struct Spool {
     began: (Instant, i64),
 }
 
-/// Where the backlog begins.
-#[derive(Debug, Default)]
-struct Cursor {
-    /// Number of the next chunk that is read.
-    seq: u64,
-    /// Points of all chunks before it.
-    before: u64,
-    /// First number of the segment whose receipts these are.
-    segment: Option<u64>,
-    receipts: HashMap<u64, u64>,
-}
-
 impl Spool {
     /// Opens the spool of a sink of the type `kind`, with what an earlier process has left.
     ///
@@ -164,7 +156,7 @@ impl Spool {
         let unusable = |source| SpoolError::Folder { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(unusable)?;
         let state = State::open(&folder).map_err(unusable)?.ok_or_else(|| SpoolError::InUse(folder.clone()))?;
-        belongs(&folder, kind)?;
+        recover::belongs(&folder, kind)?;
         let now = wall();
         let mut spool = Self {
             config: config.clone(),
@@ -236,28 +228,6 @@ impl Spool {
         (self.toll(lost), kept)
     }
 
-    /// Reads the next chunk of the backlog.
-    ///
-    /// # Errors
-    /// It can't be read now.
-    pub fn load(&mut self) -> Result<Loaded, SpoolError> {
-        let mut lost = std::mem::take(&mut self.owed);
-        let chunk = loop {
-            match self.next_row(&mut lost) {
-                Ok(chunk) => break chunk,
-                Err(error) if self.failures < FAILURES => {
-                    self.failures += 1;
-                    self.owed = lost;
-                    return Err(error);
-                }
-                Err(error) => self.skip_segment(&error),
-            }
-        };
-        self.failures = 0;
-        self.sweep();
-        Ok(Loaded { chunk, toll: self.toll(lost) })
-    }
-
     /// The chunk is delivered or given up, and must not come again.
     pub fn done(&mut self, seq: u64, points: u64) -> Toll {
         if let Some(at) = self.segment_of(seq) {
@@ -287,13 +257,6 @@ impl Spool {
         Toll { lost, gone: self.gone, expired: self.expired, bytes: self.bytes() }
     }
 
-    /// Goes on behind a segment that can't be read again and again; what was in it is counted there.
-    fn skip_segment(&mut self, error: &SpoolError) {
-        let end = self.segment_of(self.cursor.seq).and_then(|at| self.segments.get(at + 1)).map(|next| next.first);
-        self.cursor.seq = end.unwrap_or(self.next);
-        tracing::error!(%error, "a file of the spool can't be read again and again; it is given up");
-    }
-
     /// Drops everything, as a spool does that is full.
     #[cfg(test)]
     pub(super) fn drop_all(&mut self) -> Toll {
@@ -316,71 +279,6 @@ impl Spool {
         self.state.unlock();
     }
 
-    fn recover(&mut self, now: i64) -> Result<(), SpoolError> {
-        let unusable = |source| SpoolError::Folder { path: self.folder.clone(), source };
-        let mut segments = Vec::new();
-        self.remove_orphans();
-        for entry in fs::read_dir(&self.folder).map_err(unusable)? {
-            let entry = entry.map_err(unusable)?;
-            // What is no file was put there by somebody else.
-            if !entry.file_type().map_err(unusable)?.is_file() {
-                continue;
-            }
-            let name = entry.file_name();
-            segments.extend(name.to_str().and_then(|name| Segment::named(&self.folder, name, self.config.fsync, now)));
-        }
-        segments.sort_by_key(|segment| (segment.first, segment.before));
-        let (next, total) = self.state.read().unwrap_or_default();
-        (self.next, self.total) = (next, total);
-        if let Some(last) = segments.last_mut() {
-            let end = last.last().unwrap_or_else(|error| {
-                tracing::warn!(path = %last.path().display(), %error, "the end of the spool can't be read");
-                None
-            });
-            let (seq, end) = end.unwrap_or((last.first, last.before));
-            let seq = seq.saturating_add(1);
-            // The state may have been lost, or be ahead of what the disk has of the segment.
-            self.next = self.next.max(seq);
-            self.total = self.total.max(end);
-        }
-        let (mut end, mut end_seq) = (self.total, self.next);
-        for segment in segments.iter_mut().rev() {
-            let held = end.saturating_sub(segment.before);
-            let receipts = segment.receipts().map_err(unusable)?;
-            // Receipts may be of chunks that a torn end has lost.
-            let there = |seq: &u64| (segment.first..end_seq).contains(seq);
-            let done: u64 = receipts.iter().filter(|(seq, _)| there(seq)).map(|(_, points)| points).sum();
-            segment.left = held.saturating_sub(done);
-            end_seq = segment.first;
-            segment.measure();
-            segment.newest = segment.modified().unwrap_or(now).min(now);
-            segment.close();
-            end = segment.before;
-        }
-        self.segments = segments.into();
-        if let Some(front) = self.segments.front() {
-            (self.cursor.seq, self.cursor.before) = (front.first, front.before);
-        } else {
-            (self.cursor.seq, self.cursor.before) = (self.next, self.total);
-        }
-        Ok(())
-    }
-
-    /// Files of segments whose database is deleted already.
-    fn remove_orphans(&self) {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
-            let Some(name) = name.to_str() else { continue };
-            let stem = name.strip_suffix(".done").or_else(|| name.strip_suffix(".chunks-journal"));
-            if let Some(stem) = stem
-                && Segment::named(&self.folder, &format!("{stem}.chunks"), false, 0)
-                    .is_some_and(|segment| !segment.path().exists())
-            {
-                drop(fs::remove_file(path));
-            }
-        }
-    }
-
     fn try_append(&mut self, chunk: &Chunk) -> Result<u64, SpoolError> {
         let (now, seq) = (self.now(), self.next);
         if self.is_segment_full(now) {
@@ -388,7 +286,9 @@ impl Spool {
             self.writable = true;
         }
         let row = Row { before: self.total, at: now, chunk: chunk.clone() };
-        let Some(segment) = self.segments.back_mut() else { return Err(SpoolError::InUse(self.folder.clone())) };
+        // There is one: where there was none, it was full.
+        let last = self.segments.len() - 1;
+        let segment = &mut self.segments[last];
         if let Err(source) = segment.append(seq, &row) {
             let path = segment.path().to_owned();
             segment.close();
@@ -419,81 +319,6 @@ impl Spool {
             segment.bytes >= length || segment.chunks >= MAX_CHUNKS || now.saturating_sub(segment.oldest) > age
         };
         !self.writable || self.segments.back().is_none_or(full)
-    }
-
-    fn next_row(&mut self, lost: &mut Dropped) -> Result<Option<Chunk>, SpoolError> {
-        let limit = self.now().saturating_sub(millis(self.config.max_age));
-        loop {
-            let Some(at) = self.segment_of(self.cursor.seq) else {
-                self.leave_gap(lost);
-                return Ok(None);
-            };
-            self.enter(at, lost)?;
-            let (seq, end) = (self.cursor.seq, self.end_of(at));
-            if seq - self.segments[at].first >= MAX_CHUNKS {
-                // No segment has so many: one was lost, and the next begins far from here.
-                self.cursor.seq = self.segments.get(at + 1).map_or(self.next, |next| next.first);
-                continue;
-            }
-            if let Some(points) = self.cursor.receipts.get(&seq) {
-                (self.cursor.seq, self.cursor.before) = (seq + 1, self.cursor.before + points);
-                continue;
-            }
-            let segment = &mut self.segments[at];
-            let read = segment.read(seq);
-            let Found::Row(row) =
-                read.map_err(|source| SpoolError::File { path: segment.path().to_owned(), source })?
-            else {
-                self.cursor.seq = seq + 1;
-                continue;
-            };
-            let points = row.chunk.points();
-            // What contradicts the rest is no more to be trusted than what can't be read.
-            if row.before < self.cursor.before || row.before.saturating_add(points) > end {
-                self.cursor.seq = seq + 1;
-                continue;
-            }
-            self.lose(at, row.before - self.cursor.before, DropReason::SpoolDamaged, lost);
-            (self.cursor.seq, self.cursor.before) = (seq + 1, row.before + points);
-            self.close_some();
-            if row.at < limit {
-                self.lose(at, points, DropReason::SpoolAge, lost);
-                continue;
-            }
-            return Ok(Some(row.chunk.spooled(seq)));
-        }
-    }
-
-    /// Makes the segment the one that the cursor reads. What is missing at the end of the one before
-    /// is counted.
-    fn enter(&mut self, at: usize, lost: &mut Dropped) -> Result<(), SpoolError> {
-        let segment = &self.segments[at];
-        if self.cursor.segment == Some(segment.first) {
-            return Ok(());
-        }
-        let unusable = |source| SpoolError::Folder { path: self.folder.clone(), source };
-        self.cursor.receipts = segment.receipts().map_err(unusable)?;
-        self.cursor.segment = Some(segment.first);
-        let before = segment.before;
-        if let Some(left) = at.checked_sub(1) {
-            self.lose(left, before.saturating_sub(self.cursor.before), DropReason::SpoolDamaged, lost);
-        }
-        self.cursor.before = self.cursor.before.max(before);
-        Ok(())
-    }
-
-    /// What is missing between the cursor and the end of what was spooled.
-    fn leave_gap(&mut self, lost: &mut Dropped) {
-        if let Some(at) = self.segments.len().checked_sub(1) {
-            self.lose(at, self.total.saturating_sub(self.cursor.before), DropReason::SpoolDamaged, lost);
-        }
-        self.cursor.before = self.total;
-    }
-
-    fn lose(&mut self, at: usize, points: u64, reason: DropReason, lost: &mut Dropped) {
-        let segment = &mut self.segments[at];
-        segment.left = segment.left.saturating_sub(points);
-        lost.add(reason, points);
     }
 
     /// The segment that holds this number.
@@ -563,23 +388,6 @@ impl Spool {
     fn now(&self) -> i64 {
         let (instant, wall) = self.began;
         wall.saturating_add(millis(instant.elapsed()))
-    }
-}
-
-/// Whose spool it is stands in a file of its own, for whoever looks into the folder.
-fn belongs(folder: &Path, kind: &str) -> Result<(), SpoolError> {
-    let path = folder.join("sink");
-    let unusable = |source| SpoolError::Folder { path: path.clone(), source };
-    match fs::read_to_string(&path) {
-        Ok(found) if found.trim() == kind => Ok(()),
-        // Torn when it was written: the files say nothing else of whose they are.
-        Ok(found) if found.trim().is_empty() => fs::write(&path, kind).map_err(unusable),
-        Ok(found) => {
-            let found = crate::text::tame(found.trim(), 100);
-            Err(SpoolError::Foreign { path: folder.to_owned(), found, wanted: kind.to_owned() })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(&path, kind).map_err(unusable),
-        Err(error) => Err(unusable(error)),
     }
 }
 

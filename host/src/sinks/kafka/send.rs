@@ -1,9 +1,10 @@
 //! One chunk on its way: its records are handed to librdkafka in waves, and every one of them is
 //! waited for.
 //!
-//! A wave is mostly the whole chunk. But librdkafka sends many records in one batch, and a broker that
-//! finds a batch too large refuses all of them: such records go again in smaller waves, at last alone,
-//! so that only those are lost that are too large by themselves.
+//! A wave is mostly the whole chunk. But librdkafka sends many records in one batch, also of several
+//! chunks, and a broker that finds a batch too large refuses all of them: such records go again in
+//! smaller waves, at last each while nothing else is on its way, so that only those are lost that are
+//! too large by themselves.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::BaseRecord;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 use super::client::Connection;
 use super::failure::{self, Fate};
@@ -24,20 +25,62 @@ const SMALLEST_KEPT: usize = 64 << 10;
 /// How long a full queue of librdkafka is waited for before the next look at it.
 const QUEUE_FULL: Duration = Duration::from_millis(2);
 
+/// What all chunks on their way share.
+pub struct Lanes {
+    /// Each wave has it with others, and who must be alone to itself.
+    road: RwLock<()>,
+    /// Bytes of a wave at most; less after a broker has found a batch too large.
+    most: AtomicUsize,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { road: RwLock::new(()), most: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl Lanes {
+    /// Bytes of a wave at most.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn shrink(&self, most: usize) {
+        self.most.fetch_min(most.max(SMALLEST_KEPT), Ordering::Relaxed);
+    }
+
+    /// A chunk found nothing too large: the next one may be sent in larger waves.
+    fn grow(&self) {
+        let most = self.most();
+        // Where another chunk has changed it meanwhile, that is newer.
+        let larger = most.saturating_add(most / 8);
+        _ = self.most.compare_exchange(most, larger, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// A record that was not taken.
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    record: usize,
+    code: Code,
+    /// librdkafka has refused it by itself, whatever it would have been sent with.
+    here: bool,
+}
+
 /// What one wave waits for.
 #[derive(Default)]
 struct Pending {
     /// Records without an answer, and one more while they are being handed over.
     open: AtomicUsize,
-    failures: Mutex<Vec<(usize, Code)>>,
+    failures: Mutex<Vec<Failure>>,
     done: Notify,
     /// Nobody waits any more.
     abandoned: AtomicBool,
 }
 
 impl Pending {
-    fn fail(&self, record: usize, code: Code) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push((record, code));
+    fn fail(&self, failure: Failure) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
     }
 
     fn close_one(&self) {
@@ -58,11 +101,17 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The record was taken, or has failed with a code.
+    /// A broker has taken the record, or it has failed with a code.
     pub fn settle(&self, failure: Option<Code>) {
         if let Some(code) = failure {
-            self.pending.fail(self.record, code);
+            self.pending.fail(Failure { record: self.record, code, here: false });
         }
+        self.pending.close_one();
+    }
+
+    /// librdkafka does not take it.
+    fn refuse(&self, code: Code) {
+        self.pending.fail(Failure { record: self.record, code, here: true });
         self.pending.close_one();
     }
 }
@@ -84,26 +133,34 @@ impl Drop for Abandon<'_> {
 }
 
 /// A chunk that is sent.
-pub struct Waves {
+pub struct Waves<'a> {
     connection: Arc<Connection>,
+    lanes: &'a Lanes,
     body: Arc<Vec<u8>>,
     /// Bytes of a wave at most.
     most: usize,
+    /// Records that no smaller wave can hold, and that go alone.
+    suspects: VecDeque<usize>,
     lost: Vec<(usize, DropReason)>,
     left: Vec<usize>,
     /// Why records are left, and whether an operator has to act.
     error: Option<(Code, bool)>,
 }
 
-impl Waves {
-    /// Begins with waves of `most` bytes.
-    pub fn new(connection: Arc<Connection>, body: Vec<u8>, most: usize) -> Self {
-        Self { connection, body: Arc::new(body), most, lost: Vec::new(), left: Vec::new(), error: None }
-    }
-
-    /// What waves of later chunks may hold.
-    pub fn most(&self) -> usize {
-        self.most.max(SMALLEST_KEPT)
+impl<'a> Waves<'a> {
+    /// All of a chunk.
+    pub fn new(connection: Arc<Connection>, lanes: &'a Lanes, body: Vec<u8>) -> Self {
+        let (most, suspects) = (lanes.most(), VecDeque::new());
+        Self {
+            connection,
+            lanes,
+            body: Arc::new(body),
+            most,
+            suspects,
+            lost: Vec::new(),
+            left: Vec::new(),
+            error: None,
+        }
     }
 
     /// Sends all of it, once.
@@ -116,29 +173,50 @@ impl Waves {
         else {
             return Err(AttemptError::Permanent { reason: "the chunk is damaged".to_owned() });
         };
+        let began = self.most;
         let mut waiting: VecDeque<usize> = (0..sizes.len()).collect();
-        while !waiting.is_empty() && self.left.is_empty() {
-            let mut bytes = 0;
-            let fits = |&&record: &&usize| {
-                bytes += sizes[record];
-                bytes <= self.most
+        while self.left.is_empty() {
+            let (wave, alone) = if waiting.is_empty() {
+                let Some(suspect) = self.suspects.pop_front() else { break };
+                (vec![suspect], true)
+            } else {
+                (self.next_wave(&mut waiting, &sizes), false)
             };
-            let count = waiting.iter().take_while(fits).count().max(1);
-            let wave: Vec<usize> = waiting.drain(..count).collect();
             let size = wave.iter().map(|&record| sizes[record]).sum();
-            for record in self.wave(wave, size).await.into_iter().rev() {
+            for record in self.wave(wave, size, alone).await.into_iter().rev() {
                 waiting.push_front(record);
             }
         }
         self.left.extend(waiting);
+        self.left.extend(std::mem::take(&mut self.suspects));
+        if self.most == began && self.left.is_empty() {
+            self.lanes.grow();
+        }
         self.outcome(sizes.len())
     }
 
+    /// As many as fit, and one at least.
+    fn next_wave(&self, waiting: &mut VecDeque<usize>, sizes: &[usize]) -> Vec<usize> {
+        let mut bytes = 0;
+        let fits = |&&record: &&usize| {
+            bytes += sizes[record];
+            bytes <= self.most
+        };
+        let count = waiting.iter().take_while(fits).count().max(1);
+        waiting.drain(..count).collect()
+    }
+
     /// Sends some records; gives those that are to be sent again in smaller waves.
-    async fn wave(&mut self, wave: Vec<usize>, size: usize) -> Vec<usize> {
+    async fn wave(&mut self, wave: Vec<usize>, size: usize, alone: bool) -> Vec<usize> {
+        let (_with_others, _to_itself);
+        if alone {
+            _to_itself = self.lanes.road.write().await;
+        } else {
+            _with_others = self.lanes.road.read().await;
+        }
         let pending = Arc::new(Pending { open: AtomicUsize::new(1), ..Pending::default() });
         let (connection, body, tickets) = (self.connection.clone(), self.body.clone(), pending.clone());
-        let alone = wave.len() == 1;
+        let is_single = wave.len() == 1;
         {
             let abandon = Abandon { connection: &self.connection, pending: &pending };
             let handing_over = tokio::task::spawn_blocking(move || hand_over(&connection, &body, &wave, &tickets));
@@ -150,11 +228,12 @@ impl Waves {
             drop(abandon);
         }
         let mut failures = std::mem::take(&mut *pending.failures.lock().unwrap_or_else(PoisonError::into_inner));
-        failures.sort_unstable_by_key(|(record, _)| *record);
+        failures.sort_unstable_by_key(|failure| failure.record);
         let mut again = Vec::new();
-        for (record, code) in failures {
+        for Failure { record, code, here } in failures {
             match failure::fate(code) {
-                Fate::TooLarge if alone => self.lost.push((record, DropReason::TooLarge)),
+                Fate::TooLarge if here || alone => self.lost.push((record, DropReason::TooLarge)),
+                Fate::TooLarge if is_single => self.suspects.push_back(record),
                 Fate::TooLarge => again.push(record),
                 Fate::Lost(why) => self.lost.push((record, why)),
                 fate @ (Fate::Later | Fate::Refused) => {
@@ -165,6 +244,7 @@ impl Waves {
         }
         if !again.is_empty() {
             self.most = (self.most.min(size) / 2).max(1);
+            self.lanes.shrink(self.most);
         }
         again
     }
@@ -229,7 +309,7 @@ fn hand_over(connection: &Connection, body: &[u8], wave: &[usize], pending: &Arc
                 continue;
             }
             connection.state().came_back(false);
-            ticket.settle(Some(code));
+            ticket.refuse(code);
             break;
         }
         if pending.is_abandoned() {

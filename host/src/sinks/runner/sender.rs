@@ -4,7 +4,6 @@
 //! after as many successes as there are now.
 
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +39,8 @@ enum Done {
     Attempt(ChunkId, Chunk, Result<(), AttemptError>),
     /// The server found it too large: its halves, if it has any.
     Split(ChunkId, Chunk, Option<[Chunk; 2]>),
-    /// The spool was read.
-    Load(Result<Loaded, SpoolError>),
+    /// The spool was read; `None`: that has panicked.
+    Load(Option<Result<Loaded, SpoolError>>),
     /// The server took some of it: what is left, and the error that says so.
     Kept(ChunkId, Chunk, Option<Chunk>, AttemptError),
 }
@@ -138,10 +137,12 @@ impl Sender {
             }
             Done::Attempt(id, chunk, Err(error)) => self.settle_failure(id, &chunk, &error),
             Done::Split(id, chunk, halves) => self.settle_split(id, &chunk, halves),
-            Done::Load(Ok(Loaded { chunk, toll })) => self.shared.queue().loaded(chunk, &toll),
-            Done::Load(Err(error)) => {
+            Done::Load(Some(Ok(Loaded { chunk, toll }))) => self.shared.queue().loaded(chunk, &toll),
+            Done::Load(failed) => {
                 self.shared.queue().load_failed();
-                self.wait(&AttemptError::Transient { reason: error.to_string(), retry_after: None });
+                let error = failed.and_then(Result::err).map(|error| error.to_string());
+                let reason = error.unwrap_or_else(|| "reading the spool has panicked".to_owned());
+                self.wait(&AttemptError::Transient { reason, retry_after: None });
             }
             Done::Kept(id, chunk, kept, error) => self.settle_unfinished(id, &chunk, kept, &error),
         }
@@ -343,8 +344,7 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
 }
 
 async fn load(shared: Arc<Shared>) -> Done {
-    let failed = || Err(SpoolError::File { path: PathBuf::new(), source: rusqlite::Error::UnwindingPanic });
-    Done::Load(in_spool(&shared, Spool::load).await.unwrap_or_else(failed))
+    Done::Load(in_spool(&shared, Spool::load).await)
 }
 
 /// Does something with the spool, if there is one, on a thread that may wait for the disk.
