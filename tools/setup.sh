@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building and testing need and what is missing, and says what: the wasm target, and for
-# the tests a real influxd, VictoriaMetrics, Prometheus and Kafka. `setup.sh build` leaves the tests' needs out.
+# the tests a real influxd, VictoriaMetrics, Prometheus, Kafka and Chromium. `setup.sh build` leaves the tests' needs out.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -104,5 +104,10 @@ fi
 if [ "${1:-all}" = all ] && ! tools/setup-kafka.sh >/dev/null; then
     [ -z "${CI:-}" ] || die "no real Kafka for the tests"
     say "WARNING: THERE IS NO REAL KAFKA: ITS TESTS WILL BE SKIPPED"
+fi
+# A real browser for the page, and what drives it.
+if [ "${1:-all}" = all ] && ! tools/setup-page.sh >/dev/null; then
+    [ -z "${CI:-}" ] || die "no real browser for the tests"
+    say "WARNING: THERE IS NO CHROMIUM, OR NOTHING TO DRIVE IT: THE TESTS OF THE PAGE WILL BE SKIPPED"
 fi
 say "Everything that is needed is installed"

@@ -13,6 +13,7 @@ mod historical;
 mod metrics;
 mod model;
 mod ops;
+mod page;
 mod paths;
 mod places;
 mod port;
@@ -206,7 +207,6 @@ fn router(Shown { board, batches, reloads, failures, store, export, historical }
         None => (get(record::off), get(tap::off), get(record::off)),
     };
     Router::new()
-        .route("/", get(ops::index))
         .route("/api/v1/status", get(ops::status))
         .route("/api/v1/rules", get(chain::all))
         .route("/api/v1/rules/{name}", get(chain::one))
@@ -225,6 +225,7 @@ fn router(Shown { board, batches, reloads, failures, store, export, historical }
             post(reload::reload).get(reload::reloads).with_state(Reloading { reloads, resolution }),
         )
         .with_state(Arc::clone(&board))
+        .merge(page::routes(page::Paged { board: Arc::clone(&board), store: store.clone() }))
         .merge(resource::routes(Resourced { board, store: store.clone() }))
         .merge(exposition::routes(store.clone()))
         .merge(heapsters(Modelled { store, export }))

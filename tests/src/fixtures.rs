@@ -11,6 +11,7 @@
     reason = "a fixture that can't start is a failed test"
 )]
 
+pub mod browser;
 pub mod guests;
 pub mod influxd;
 pub mod kafka;

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::status::Board;
 
-/// What there is to see.
+/// What there is to see, for those who don't want the page.
 pub(super) async fn index() -> &'static str {
     "\
-Millrace
+Millrace: a page for browsers here, and
 
 /api/v1/status      last cycle, nodes, rules, sinks (JSON)
 /api/v1/rules       the rules in order (JSON)
