@@ -1,5 +1,6 @@
 //! The page at `/` in a real Chromium: what it shows of a simulated cluster, that it follows what changes,
-//! works by keyboard, and has nothing against it in light and dark, on a desk and on a phone.
+//! works by keyboard, stands hostile names and outages, asks for rights on the secure port, and has nothing
+//! against it in light and dark, on a desk and on a phone.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
@@ -11,12 +12,12 @@ use std::time::Duration;
 use millrace_tests::fixtures::browser::{Browser, Look};
 use millrace_tests::fixtures::process::rule;
 use millrace_tests::fixtures::router::{Router, Setup};
-use millrace_tests::kubesim::{Failure, Kubesim, NodeSet};
+use millrace_tests::kubesim::{Failure, Grant, Kubesim, NodeSet};
 use serde_json::{Value, json};
 
 const DESK: Look = Look { width: 1280, height: 900, scheme: "light" };
 const DARK: Look = Look { scheme: "dark", ..DESK };
-const PHONE: Look = Look { width: 375, height: 740, scheme: "light" };
+const PHONE: Look = Look { width: 360, height: 740, scheme: "light" };
 const DARK_PHONE: Look = Look { scheme: "dark", ..PHONE };
 
 /// Twelve nodes, one of which fails, and a sink whose server is dead.
@@ -89,7 +90,7 @@ async fn the_page_shows_the_cluster_without_errors_and_to_everybody() {
     let loaded = "performance.getEntriesByType('resource').every((it) => it.name.startsWith(location.origin))";
     assert_eq!(browser.evaluate(loaded).await, true);
     let mut size = 0;
-    for path in ["", "page.css", "page.js"] {
+    for path in ["", "page/page.css", "page/main.js", "page/ask.js", "page/dom.js", "page/parts.js", "page/usage.js"] {
         let text = format!("fetch('{path}', {{ headers: {{ accept: 'text/html' }} }}).then((it) => it.text())");
         size += browser.evaluate(&text).await.as_str().unwrap().len();
         let policy = format!(
@@ -158,6 +159,105 @@ async fn the_page_works_by_keyboard_and_follows_new_rules() {
     browser.until("/refused: /.test(document.getElementById('reloads').textContent)").await;
     router.remove("rules/60-noop.wasm");
     browser.until(&format!("!/noop/.test({rules})")).await;
+    assert_eq!(browser.trouble().await, json!([]));
+    drop((router, sim));
+}
+
+/// Names that nobody has who means well, in every answer that comes from now on.
+const HOSTILE: &str = r#"(() => {
+    const real = window.fetch;
+    const script = "<script>document.title='owned'</script>";
+    const names = ["\"><img src=x onerror=\"document.title='owned'\">",
+        "x".repeat(253), "\u202eedirrevo\u2069", "\u0627\u0633\u0645 \u05e9\u05dd", "\ud83d\ude80".repeat(60), "", "__proto__"];
+    window.fetch = async (...asked) => {
+        const answer = await real(...asked);
+        const text = await answer.text();
+        let count = 0;
+        const hostile = (key) => (key === "sink" ? script : names[count++ % names.length] + script + count);
+        const change = (_, key) => `"${key}":${JSON.stringify(hostile(key))}`;
+        const changed = text.replace(/"(name|namespace|node|sink|slot|version|error|message)":\s*"[^"]*"/g, change);
+        return new Response(changed, { status: answer.status });
+    };
+})()"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_are_text_and_break_nothing() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (sim, router) = start().await;
+    for look in [PHONE, DARK] {
+        browser.open(&url(&router), look).await;
+        drawn(&mut browser).await;
+        browser.evaluate(HOSTILE).await;
+        for place in ["used", "rules", "sinks", "troubled"] {
+            browser.until(&format!("/<script>/.test(document.getElementById('{place}').textContent)")).await;
+        }
+        browser.until("[...document.querySelectorAll('#map button')].some((it) => /<script>/.test(it.title))").await;
+        // The override is seen and does nothing; two sinks of one name are two.
+        browser.until("/\\ufffdedirrevo\\ufffd/.test(document.getElementById('used').textContent)").await;
+        browser.until("document.querySelectorAll('#sinks > li').length === 2").await;
+        assert_eq!(browser.evaluate("document.title").await, "Millrace");
+        assert_eq!(browser.evaluate("document.querySelectorAll('body script, body img, [onerror]').length").await, 0);
+        let wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.evaluate(wide).await, 0, "{look:?}: nothing sticks out");
+        assert_eq!(browser.violations().await, json!([]), "{look:?}");
+        assert_eq!(browser.trouble().await, json!([]), "{look:?}");
+    }
+    drop((router, sim));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_and_what_comes_after_it_is_shown() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (sim, router) = start().await;
+    browser.open(&url(&router), DARK).await;
+    drawn(&mut browser).await;
+    let tells = "!document.getElementById('reason').hidden && document.getElementById('reason').textContent";
+    for (name, answer) in [
+        ("does not answer; what is shown is of ", "Promise.reject(new TypeError('gone'))"),
+        ("does not answer; what is shown is of ", "Promise.resolve(new Response('<html>a proxy</html>'))"),
+        ("api/v1/page answers 502", "Promise.resolve(new Response('', { status: 502 }))"),
+    ] {
+        browser.evaluate(&format!("window.real ??= window.fetch; window.fetch = () => {answer}; null")).await;
+        browser.until("document.getElementById('state').textContent === 'no answer'").await;
+        browser.until(&format!("({tells} || '').includes('{name}')")).await;
+        assert_eq!(browser.violations().await, json!([]), "{name}");
+        browser.evaluate("window.fetch = window.real; null").await;
+        browser.until("document.getElementById('state').textContent === 'ready'").await;
+        browser.until("document.getElementById('reason').hidden && !document.querySelector('main.old')").await;
+    }
+    // What is gone is said where it was.
+    browser.evaluate("[...document.querySelectorAll('#used .pick')][0].click()").await;
+    browser.until("/^Pod /.test(document.getElementById('chart-title').textContent)").await;
+    let gone = "window.fetch = (path, more) => /model/.test(path) ? Promise.resolve(new Response('', { status: 404 })) : real(path, more); null";
+    browser.evaluate(gone).await;
+    browser.until("/Nothing of it is kept/.test(document.getElementById('chart').textContent)").await;
+    browser.until("document.getElementById('reason').hidden").await;
+    drop((router, sim));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_secure_port_the_page_is_for_those_who_may() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sim = Kubesim::builder().size(2, 12, 1).configure(|config| config.https = true).start().await.unwrap();
+    for (token, paths) in [("reader", &["/", "/page/*", "/api/v1/*"][..]), ("visitor", &["/", "/page/*"])] {
+        sim.know_token(&format!("{token}s-token"), token, &[]);
+        paths.iter().for_each(|path| sim.grant(Grant::of(token, "get", path)));
+    }
+    let config = "resolution = '1s'\n[source.kubernetes]\napi-server = 'FOLDER/kubeconfig'\n\
+                  [rules]\ndir = 'FOLDER/rules'\n[http]\n[http.secure]\nlisten = '127.0.0.1:0'\n";
+    let heapster = fs::read(rule("rules/50-heapster.wasm")).unwrap();
+    let setup = Setup::new(config).file("kubeconfig", sim.kubeconfig()).file("rules/50-heapster.wasm", heapster);
+    let mut router = setup.start().await;
+    let line = router.logged(|line| line["message"] == "secure port").await;
+    let url = format!("https://{}/", line["address"].as_str().unwrap());
+    assert_eq!(browser.open_as(&url, DESK, None).await, 401);
+    browser.until("/Unauthorized/.test(document.body.innerText)").await;
+    assert_eq!(browser.evaluate("/Pipeline|node-/.test(document.documentElement.outerHTML)").await, false);
+    assert_eq!(browser.open_as(&url, DESK, Some("visitors-token")).await, 200);
+    browser.until("/api.v1.page answers 403/.test(document.getElementById('reason').textContent)").await;
+    assert_eq!(browser.open_as(&url, DESK, Some("readers-token")).await, 200);
+    browser.until("document.querySelectorAll('#used tr').length === 20").await;
+    browser.until("document.querySelector('#chart polyline') && document.getElementById('reason').hidden").await;
     assert_eq!(browser.trouble().await, json!([]));
     drop((router, sim));
 }

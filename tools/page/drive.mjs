@@ -29,10 +29,16 @@ async function evaluate(expression) {
 }
 
 const commands = {
-  /** A new page in a context of its own. */
-  async open({ url, width, height, scheme }) {
+  /** A new page in a context of its own. A server's certificate may be its own; a token goes with every request. */
+  async open({ url, width, height, scheme, token }) {
     await page?.context().close();
-    const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" });
+    const context = await browser.newContext({
+      viewport: { width, height },
+      colorScheme: scheme,
+      reducedMotion: "reduce",
+      ignoreHTTPSErrors: true,
+      extraHTTPHeaders: token ? { authorization: `Bearer ${token}` } : {},
+    });
     page = await context.newPage();
     devtools = await context.newCDPSession(page);
     trouble = [];

@@ -1,22 +1,25 @@
 //! The page at `/`, and the JSON that it asks for every few seconds.
 //!
 //! Each answer is bounded, however large the cluster is: nodes come in pages, of what is used there are the
-//! first by rank. The page is three files in this program and asks nobody else for anything; those who don't
+//! first by rank. The page is a few files in this program and asks nobody else for anything; those who don't
 //! ask for HTML get the list of paths.
 
 mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::reply::{JSON, in_pieces};
 use super::{model, ops};
 use crate::reloads::ReloadStatus;
 use crate::sinks::LedgerSnapshot;
@@ -30,10 +33,21 @@ const NODES: usize = 1000;
 const TROUBLED: usize = 20;
 /// Rankings that are made at one time, on a thread beside the runtime.
 static RANKING: Semaphore = Semaphore::const_new(1);
+/// How long one is waited for; the page asks again with its next look.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const INDEX: &str = include_str!("page/index.html");
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+/// What it loads: the names under `/page/`, the type, the content.
+const FILES: [(&str, &str, &str); 6] = [
+    ("page.css", STYLE, include_str!("page/page.css")),
+    ("main.js", SCRIPT, include_str!("page/main.js")),
+    ("ask.js", SCRIPT, include_str!("page/ask.js")),
+    ("dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("parts.js", SCRIPT, include_str!("page/parts.js")),
+    ("usage.js", SCRIPT, include_str!("page/usage.js")),
+];
 /// Only what this server has, no script or style within the page, and no other page around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
@@ -51,8 +65,7 @@ pub(super) struct Paged {
 pub(super) fn routes(paged: Paged) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/page.css", get(async || file("text/css; charset=utf-8", STYLE)))
-        .route("/page.js", get(async || file("text/javascript; charset=utf-8", SCRIPT)))
+        .route("/page/{name}", get(asset))
         .route("/api/v1/page", get(overview))
         .route("/api/v1/page/nodes", get(nodes))
         .route("/api/v1/page/usage", get(used))
@@ -73,6 +86,13 @@ fn wants_html(headers: &HeaderMap) -> bool {
     asked.any(|value| value.split(',').any(is_html))
 }
 
+async fn asset(Path(name): Path<String>) -> Response {
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, content)) => file(kind, content),
+        None => model::nowhere(),
+    }
+}
+
 fn file(kind: &'static str, content: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -82,6 +102,14 @@ fn file(kind: &'static str, content: &'static str) -> Response {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, content).into_response()
+}
+
+/// An answer, which is compressed for browsers: a thousand nodes are much alike.
+fn json(headers: &HeaderMap, what: &impl Serialize) -> Response {
+    match serde_json::to_vec(what) {
+        Ok(body) => in_pieces(headers, JSON, std::iter::once(body), None),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 /// `/api/v1/status` without what grows with the cluster.
@@ -121,7 +149,7 @@ impl<'a> Nodes<'a> {
     }
 }
 
-async fn overview(State(Paged { board, .. }): State<Paged>) -> Response {
+async fn overview(State(Paged { board, .. }): State<Paged>, headers: HeaderMap) -> Response {
     let (snapshot, not_ready) = (board.snapshot(), board.ready().err());
     let overview = Overview {
         version: env!("CARGO_PKG_VERSION"),
@@ -136,7 +164,7 @@ async fn overview(State(Paged { board, .. }): State<Paged>) -> Response {
         reloads: board.reloads(),
         store: board.store(),
     };
-    ops::json(StatusCode::OK, &overview)
+    json(&headers, &overview)
 }
 
 /// Where a page of nodes begins.
@@ -167,7 +195,11 @@ struct Map {
 }
 
 /// Nodes in the order of their names, so many at a time.
-async fn nodes(State(Paged { board, .. }): State<Paged>, Query(From { from }): Query<From>) -> Response {
+async fn nodes(
+    State(Paged { board, .. }): State<Paged>,
+    Query(From { from }): Query<From>,
+    headers: HeaderMap,
+) -> Response {
     let snapshot = board.snapshot();
     let tile = |node: &NodeStatus| Tile {
         name: node.name.to_string(),
@@ -182,24 +214,24 @@ async fn nodes(State(Paged { board, .. }): State<Paged>, Query(From { from }): Q
         from,
         nodes: snapshot.nodes.iter().skip(from).take(NODES).map(tile).collect(),
     };
-    ops::json(StatusCode::OK, &map)
+    json(&headers, &map)
 }
 
 /// Those that use most, with their last minutes.
-async fn used(State(Paged { store, .. }): State<Paged>, Query(asked): Query<Asked>) -> Response {
+async fn used(State(Paged { store, .. }): State<Paged>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let Some(store) = store else { return model::off() };
     if asked.search.len() > LONGEST_SEARCH {
         let text = format!("`search` has {} bytes; use at most {LONGEST_SEARCH}\n", asked.search.len());
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     // However many look at the page, one of them is ranked for at a time.
-    let Ok(ranking) = RANKING.acquire().await else { return model::busy() };
+    let Ok(Ok(ranking)) = timeout(PATIENCE, RANKING.acquire()).await else { return model::busy() };
     let ranked = tokio::task::spawn_blocking(move || {
         let _ranking = ranking;
         usage::ranked(&store.snapshot(), &asked)
     });
     match ranked.await {
-        Ok(ranked) => ops::json(StatusCode::OK, &ranked),
+        Ok(ranked) => json(&headers, &ranked),
         Err(_) => model::busy(),
     }
 }
@@ -224,13 +256,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_page_loads_is_there() {
+        let named = |text: &str, before: &str| -> Vec<String> {
+            let found = text.split(before).skip(1);
+            found.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+        };
+        let mut wanted =
+            [named(INDEX, "=\"page/"), FILES.iter().flat_map(|(.., text)| named(text, "from \"./")).collect()].concat();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut there: Vec<String> = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        there.sort_unstable();
+        assert_eq!(wanted, there);
+    }
+
+    #[test]
     fn the_page_is_small_and_has_nothing_that_its_policy_forbids() {
-        assert!(INDEX.len() + STYLE.len() + SCRIPT.len() < 150_000);
+        let size = INDEX.len() + FILES.iter().map(|(.., content)| content.len()).sum::<usize>();
+        assert!(size < 150_000, "{size}");
         for forbidden in ["<style", "style=", "onclick", "onload", "javascript:", "http://", "https://"] {
             assert!(!INDEX.contains(forbidden), "{forbidden}");
         }
         for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://"] {
-            assert!(!SCRIPT.contains(forbidden), "{forbidden}");
+            for (name, _, content) in FILES {
+                assert!(!content.contains(forbidden), "{name}: {forbidden}");
+            }
         }
     }
 }

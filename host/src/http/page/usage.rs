@@ -8,8 +8,11 @@ use crate::store::{Batches, EntityRef, Key, Snapshot};
 
 /// How many are shown at a time.
 const SHOWN: usize = 20;
-/// Longest text that is searched for, bytes: namespace, name and node at their longest fit in.
-pub(super) const LONGEST_SEARCH: usize = 600;
+/// Longest text that is searched for, bytes: namespace, name and node at their longest fit in, and what the
+/// page's field takes in whatever script.
+pub(super) const LONGEST_SEARCH: usize = 1200;
+/// Most values of a series; a line of 90 pixels shows no more.
+const DRAWN: usize = 60;
 const CPU: &str = "cpu/usage_rate";
 /// Clusters and namespaces have it too, which have no working set.
 const MEMORY: &str = "memory/usage";
@@ -108,7 +111,7 @@ fn places(snapshot: &Snapshot, asked: &Asked) -> Vec<Place> {
         By::Cpu => CPU,
         By::Memory => MEMORY,
     };
-    let search = asked.search.trim().to_lowercase();
+    let search = asked.search.trim().to_ascii_lowercase();
     let (mut found, mut text) = (Vec::new(), String::new());
     for source in 0..snapshot.sources() {
         let Some(batch) = snapshot.nth(source, 0) else { continue };
@@ -171,7 +174,7 @@ fn item(snapshot: &Snapshot, batch: Batches<'_>, entity: EntityRef<'_>) -> Item 
     };
     let series = |metric| {
         let found = snapshot.series(key, metric, &[]).into_iter();
-        found.map(|(time, value)| (time / 1_000_000_000, number(value))).collect()
+        drawn(found.map(|(time, value)| (time / 1_000_000_000, number(value))).collect())
     };
     Item {
         name: name.to_owned(),
@@ -180,6 +183,17 @@ fn item(snapshot: &Snapshot, batch: Batches<'_>, entity: EntityRef<'_>) -> Item 
         cpu: series(CPU),
         memory: series(MEMORY),
     }
+}
+
+/// Of each stretch the highest value, so that no peak is missing; the newest is as it is.
+fn drawn(all: Vec<(i64, f64)>) -> Vec<(i64, f64)> {
+    let Some((newest, before)) = all.split_last() else { return all };
+    let stretch = before.len().div_ceil(DRAWN - 1);
+    if stretch < 2 {
+        return all;
+    }
+    let peaks = before.chunks(stretch).filter_map(|some| some.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)));
+    peaks.chain([newest]).copied().collect()
 }
 
 fn number(value: Value) -> f64 {
@@ -264,5 +278,18 @@ mod tests {
             memory: Vec::new(),
         };
         assert_eq!(ranked.items, [want]);
+    }
+
+    #[test]
+    fn long_series_keep_their_peaks_and_their_end() {
+        let flat = |count: i64| (0..count).map(|time| (time, 1.0)).collect::<Vec<_>>();
+        assert!(drawn(Vec::new()).is_empty());
+        assert_eq!(drawn(flat(60)), flat(60));
+        let mut long = flat(900);
+        (long[451].1, long[899].1) = (9.0, 2.0);
+        let short = drawn(long);
+        assert!(short.len() <= DRAWN && short.len() > DRAWN / 2, "{}", short.len());
+        assert!(short.contains(&(451, 9.0)) && short.last() == Some(&(899, 2.0)));
+        assert!(short.is_sorted_by_key(|(time, _)| *time));
     }
 }
