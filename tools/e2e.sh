@@ -69,6 +69,7 @@ start_etcd
 start_apiserver
 make_accounts
 check_manifests
+check_beside_heapster
 install_millrace
 has_node=
 if [ "${NODE:-yes}" = no ]; then
