@@ -197,6 +197,8 @@ fn is_ours(verb: &OsStr) -> bool {
 
 /// Prints help and version, or what is wrong with the arguments.
 fn usage(mut error: clap::Error, code: u8) -> ExitCode {
+    // A flag that is not known was hardly meant as a value, as clap's tip has it.
+    error.remove(ContextKind::Suggested);
     if code == EXIT_CONFIG {
         suggest(&mut error);
     }

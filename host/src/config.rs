@@ -130,7 +130,10 @@ pub fn load(inputs: &Inputs, outside: &Outside) -> Result<Loaded, Refused> {
         files::check(&config, outside, &problems);
     }
     let changes = problems.take_changes();
-    problems.into_warnings().map(|warnings| Loaded { config, warnings, changes })
+    match problems.into_warnings() {
+        Ok(warnings) => Ok(Loaded { config, warnings, changes }),
+        Err(refused) => Err(Refused { warnings: [refused.warnings, changes].concat(), ..refused }),
+    }
 }
 
 /// The file's text: the named one, or the default one where no flag says anything.

@@ -46,9 +46,9 @@ What is asked of Millrace:
   --disable-export   --disable-metric-sink
 What is written:
   --label-separator=,   --ignore-label=NAME   --store-label=NAME|NEW=NAME
-With --config, --source replaces the source of the file, and --sink adds to its sinks. A password may
-be $NAME or ${NAME}, from the environment. Flags that have lost their meaning are accepted with a
-warning; those of features that are not there are refused.";
+With --config, --source replaces the source of the file, and --sink adds to its sinks. A password
+may be $NAME or ${NAME}, from the environment. Flags that have lost their meaning are accepted
+with a warning; those of features that are not there are refused.";
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +71,13 @@ mod tests {
         }
         for kind in sink::kinds() {
             about(kind);
+        }
+    }
+
+    #[test]
+    fn no_line_is_too_long_for_a_terminal() {
+        for line in EXAMPLES_AND_FLAGS.lines() {
+            assert!(line.chars().count() <= 98, "{line}");
         }
     }
 

@@ -202,6 +202,8 @@ fn retention_by_flag_is_a_change_and_by_file_is_not() {
         assert!(changes(&[quiet]).is_empty(), "{quiet}");
     }
     assert!(from_file(EXAMPLE, &[]).unwrap().changes.is_empty());
+    let refused = load(&inputs(&["--sink=influxdb:http://db?retention=7d", "--sink=gcm"]), &outside("")).unwrap_err();
+    assert!(refused.warnings.iter().any(|warning| warning.contains("takes effect")), "{refused:?}");
 }
 
 #[test]
