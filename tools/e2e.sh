@@ -26,6 +26,8 @@ node=e2e-node
 other_kubectl=$(command -v kubectl || true)
 PATH=$e2e_bin:$PATH
 
+find_kustomize
+[ -n "$kustomize" ] || die "deploy/ can't be rendered: put a kubectl of 1.21 or later on the PATH, or kustomize"
 prepare_components
 for tool in etcd kubectl kube-apiserver; do
     [ -x "$e2e_bin/$tool" ] || die "there is no $tool, and nothing can run without it"
@@ -69,6 +71,7 @@ start_etcd
 start_apiserver
 make_accounts
 check_manifests
+check_beside_heapster
 install_millrace
 has_node=
 if [ "${NODE:-yes}" = no ]; then

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -19,6 +19,7 @@ use crate::config::{self, Config, Inputs, Loaded, Outside};
 
 mod check;
 mod convert;
+mod help;
 mod remote;
 mod rule;
 pub mod run;
@@ -31,43 +32,10 @@ pub const EXIT_CONFIG: u8 = 78;
 /// The client of the API server and its watchers log each failure that we log with its remedy.
 const DEFAULT_LINES: &str = "info,kube_client=off,kube_runtime=off";
 
-const EXAMPLES: &str = "\
-Examples:
-  millrace run --config /etc/millrace/millrace.toml
-      the configuration of a file; it is also the default
-  millrace run --source='kubernetes.summary_api:' --sink=influxdb:http://monitoring-influxdb:8086
-      in a pod, as Heapster was started; `run` may be left out
-  millrace run --source='kubernetes:?inClusterConfig=false&auth=kubeconfig' --sink=log --cycles 1
-      one round over a cluster from a desk, printed
-  millrace check --config millrace.toml
-      what is wrong with it, all at once (exit code 78), or what it means
-  millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
-      Heapster's flags as a file
-  millrace rule new drop-idle
-      a rule of your own; `millrace rule --help` says more
-  millrace top
-      what a running Millrace does, on a screen that refreshes
-  millrace tap --rule drop-idle
-      what a rule does to the rows that go by
-
-Heapster's flags (`_` and `-` are alike, one dash will do):
-  --source=kubernetes.summary_api[:URL][?OPTIONS], options inClusterConfig, insecure, auth,
-      useServiceAccount, kubeletPort, kubeletHttps, host_id_annotation
-  --sink=influxdb[:URL][?OPTIONS], options user, pw, db, retention, secure, insecuressl,
-      withfields, cluster_name, disable_counter_metrics, concurrency
-  --sink=log
-  --metric-resolution=60s   --heapster-port=8082   --listen-ip=IP
-  --label-separator=,   --ignore-label=NAME   --store-label=NAME|NEW=NAME
-  --disable-export   --disable-metric-sink
-  --historical-source=influxdb[:URL][?OPTIONS], options as those of the sink
-With --config, --source replaces the source of the file, and --sink adds to its sinks.
-Flags that have lost their meaning are accepted with a warning; those of features that
-are not there are refused.";
-
 /// A WebAssembly-scriptable metrics router for Kubernetes: asks every kubelet, passes what it says through a chain of
 /// Wasm rules, and hands the result to its sinks. Successor of Heapster, whose flags it understands.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", bin_name = "millrace", version, after_help = EXAMPLES)]
+#[command(name = "millrace", bin_name = "millrace", version, after_help = help::EXAMPLES_AND_FLAGS)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -76,13 +44,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Ask the kubelets on every cycle, until stopped
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help::EXAMPLES_AND_FLAGS)]
     Run(RunArgs),
     /// Say what the configuration means, or everything that is wrong with it
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help::EXAMPLES_AND_FLAGS)]
     Check(ConfigArgs),
     /// Print the TOML that the flags mean
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help::EXAMPLES_AND_FLAGS)]
     Convert(ConfigArgs),
     /// Watch a running Millrace: its stages, rules, sinks and nodes, refreshed
     #[command(after_help = top::EXAMPLES)]
@@ -141,7 +109,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => {
             let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb));
-            return usage(&error, if ours { rule::EXIT_INPUT } else { EXIT_CONFIG });
+            return usage(error, if ours { rule::EXIT_INPUT } else { EXIT_CONFIG });
         }
     };
     match verb {
@@ -162,12 +130,16 @@ fn start(args: RunArgs, given: Vec<Given>) -> ExitCode {
         live: args.live.then(Screen::default),
         ..Options::default()
     };
-    let Some(Loaded { config, warnings }) = load(&args.config.inputs(given), &Outside::real()) else {
+    let Some(Loaded { config, warnings, changes }) = load(&args.config.inputs(given), &Outside::real()) else {
         return ExitCode::from(EXIT_CONFIG);
     };
     start_logging(args.log_format, options.live.clone());
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    // Nothing that anybody must mend at every start.
+    for change in changes {
+        tracing::info!("{change}");
     }
     run::run(config, options)
 }
@@ -224,19 +196,29 @@ fn is_ours(verb: &OsStr) -> bool {
 }
 
 /// Prints help and version, or what is wrong with the arguments.
-fn usage(error: &clap::Error, code: u8) -> ExitCode {
+fn usage(mut error: clap::Error, code: u8) -> ExitCode {
+    // A flag that is not known was hardly meant as a value, as clap's tip has it.
+    error.remove(ContextKind::Suggested);
+    if code == EXIT_CONFIG {
+        suggest(&mut error);
+    }
     // The output may be closed; there is nobody to tell then.
     let _ = error.print();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ExitCode::SUCCESS;
     }
-    let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if code == EXIT_CONFIG
-        && let (ErrorKind::UnknownArgument, Some(near)) = (error.kind(), flags::suggestion(&wrong))
-    {
-        print_error(&format!("Heapster had a flag --{near}"));
-    }
     ExitCode::from(code)
+}
+
+/// Names the flag of Heapster's that was meant; clap knows ours only.
+fn suggest(error: &mut clap::Error) {
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
+        return;
+    }
+    let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if let Some(near) = flags::suggestion(&wrong) {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{near}")));
+    }
 }
 
 impl ConfigArgs {
@@ -251,7 +233,7 @@ impl ConfigArgs {
     }
 }
 
-fn print_warnings(warnings: &[String]) {
+fn print_warnings<'w>(warnings: impl IntoIterator<Item = &'w String>) {
     for warning in warnings {
         print_error(&format!("warning: {warning}"));
     }
@@ -312,5 +294,25 @@ mod tests {
         assert_eq!(parsed(&["--version"]).unwrap_err(), ErrorKind::DisplayVersion);
         assert_eq!(parsed(&["run", "--cycles", "0"]).unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parsed(&["--metric-resolutoin=5s"]).unwrap_err(), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn a_misspelt_flag_names_the_one_that_was_meant() {
+        for (args, want) in [
+            (vec!["--metric-resolutoin=5s"], Some("--metric-resolution")),
+            (vec!["check", "--snk=log"], Some("--sink")),
+            (vec!["run", "--cycels", "3"], Some("--cycles")),
+            (vec!["run", "--confg=x"], Some("--config")),
+            (vec!["--entirely-else"], None),
+            (vec!["-x"], None),
+        ] {
+            let line = std::iter::once("millrace").chain(args.iter().copied()).map(OsString::from);
+            let mut error = parse(line).map(|_| ()).unwrap_err();
+            suggest(&mut error);
+            let text = error.to_string();
+            let tip = want.map(|flag| format!("tip: a similar argument exists: '{flag}'"));
+            assert_eq!(text.contains("tip:"), tip.is_some(), "{text}");
+            assert!(tip.is_none_or(|tip| text.contains(&tip)), "{text}");
+        }
     }
 }

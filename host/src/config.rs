@@ -107,6 +107,8 @@ pub struct Loaded {
     pub config: Config,
     /// What was accepted but needs a word.
     pub warnings: Vec<String>,
+    /// What works as it says, and did not in Heapster: a word for whoever comes from there.
+    pub changes: Vec<String>,
 }
 
 /// Reads and checks the whole configuration.
@@ -127,7 +129,11 @@ pub fn load(inputs: &Inputs, outside: &Outside) -> Result<Loaded, Refused> {
     if outside.resolve_secrets {
         files::check(&config, outside, &problems);
     }
-    problems.into_warnings().map(|warnings| Loaded { config, warnings })
+    let changes = problems.take_changes();
+    match problems.into_warnings() {
+        Ok(warnings) => Ok(Loaded { config, warnings, changes }),
+        Err(refused) => Err(Refused { warnings: [refused.warnings, changes].concat(), ..refused }),
+    }
 }
 
 /// The file's text: the named one, or the default one where no flag says anything.

@@ -356,7 +356,7 @@ async fn unknown_options_are_refused_by_name_with_all_other_mistakes() {
             "4 problems in the configuration",
             "`resolutoin` is not a known key; did you mean `resolution`?",
             "`--sink=influxdb:?withfeilds` is not a known option; did you mean `withfields`? known: ",
-            "`--sink` is `gcm`; millrace has influxdb, kafka, log, prometheus-remote-write",
+            "`--sink` is `gcm`; that sink of Heapster's is not here; write `influxdb` to Telegraf",
             "/none`, which cannot be read: No such file or directory (os error 2); name a file that is there",
         ] {
             assert!(outcome.stderr.contains(text), "{verb}: {text}: {}", outcome.stderr);

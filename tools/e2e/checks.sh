@@ -19,6 +19,45 @@ check_manifests() {
         --set apiService.create=true millrace deploy/helm/millrace
 }
 
+# Where Heapster's own stack is: nothing of it is touched, when Millrace comes nor when it goes.
+check_beside_heapster() {
+    local admin="--kubeconfig=$work/admin.conf" before
+    title "Beside Heapster, its InfluxDB and its Grafana"
+    admin apply -f tools/e2e/heapster.yaml >"$logs/heapster.log" 2>&1 ||
+        { why heapster; die "Heapster's manifests could not be applied"; }
+    before=$(heapsters_objects)
+    expect 'deployment.apps/millrace-influxdb created \(server dry run\)' \
+        kubectl "$admin" apply --dry-run=server -f "$rendered/influxdb-grafana-persistent.yaml"
+    once kubectl "$admin" apply -f "$rendered/beside-heapster.yaml"
+    unchanged "$before" "after kubectl apply"
+    once kubectl "$admin" delete -f "$rendered/beside-heapster.yaml"
+    unchanged "$before" "after kubectl delete"
+    admin delete -f tools/e2e/heapster.yaml >>"$logs/heapster.log" 2>&1
+}
+
+# once COMMAND...: shows it; it must succeed, and can't be repeated.
+once() {
+    show "$@"
+    [ "$status" = 0 ] || failures+=("$(printf '%s' "${*//$work\//}"): failed")
+}
+
+# What Heapster's manifests made, each with the version that any change would raise.
+heapsters_objects() {
+    admin get -f tools/e2e/heapster.yaml \
+        -o jsonpath='{range .items[*]}{.kind} {.metadata.name} {.metadata.uid} {.metadata.resourceVersion}{"\n"}{end}'
+}
+
+# unchanged BEFORE WHEN
+unchanged() {
+    if [ "$(heapsters_objects)" = "$1" ]; then
+        printf "Heapster's %s objects %s: as they were\n" "$(wc -l <<<"$1")" "$2"
+    else
+        failures+=("Heapster's objects $2 are not as they were")
+        say "FAILED: ${failures[-1]}"
+        diff <(printf '%s\n' "$1") <(heapsters_objects) || true
+    fi
+}
+
 check_node() {
     title "A real node with real pods"
     expect "$node +Ready" kubectl --kubeconfig="$work/admin.conf" get nodes

@@ -3,8 +3,6 @@
 # shellcheck shell=bash disable=SC2154 # its variables are set there
 
 render_manifests() {
-    find_kustomize
-    [ -n "$kustomize" ] || die "deploy/ can't be rendered: put a kubectl of 1.21 or later on the PATH, or kustomize"
     render_overlays "$rendered"
     find_helm
     if [ -n "$helm" ]; then

@@ -99,7 +99,7 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../../base]
 components:
-$(for part in deploy/components/*/; do printf '  - ../../components/%s\n' "$(basename "$part")"; done)
+$(for part in deploy/components/*/; do [[ $part == */beside-heapster/ ]] || printf '  - ../../components/%s\n' "$(basename "$part")"; done)
 configMapGenerator:
   - name: millrace
     namespace: kube-system
@@ -114,6 +114,14 @@ images:
     newName: registry.example/team/millrace
 YAML
     $kustomize "$own" >"$1/everything.yaml" || { rm -rf "$own"; return 1; }
+    # As long as Heapster runs.
+    cat >"$own/kustomization.yaml" <<YAML
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../base]
+components: [../../components/influxdb-grafana, ../../components/beside-heapster]
+YAML
+    $kustomize "$own" >"$1/beside-heapster.yaml" || { rm -rf "$own"; return 1; }
     rm -rf "$own"
 }
 

@@ -13,10 +13,10 @@ use crate::http::check_certificates;
 
 /// Exit code 0 or 78.
 pub fn check(inputs: &Inputs, outside: &Outside) -> ExitCode {
-    let Some(Loaded { config, warnings }) = load(inputs, outside) else {
+    let Some(Loaded { config, warnings, changes }) = load(inputs, outside) else {
         return ExitCode::from(EXIT_CONFIG);
     };
-    print_warnings(&warnings);
+    print_warnings(warnings.iter().chain(&changes));
     if let Err(error) = check_certificates(&config.http) {
         print_error(&error.to_string());
         return ExitCode::from(EXIT_CONFIG);

@@ -16,7 +16,8 @@ pub fn check(config: &Config, outside: &Outside, problems: &Problems) {
             Err(error) => format!("cannot be read: {error}"),
         };
         problems.push(format!(
-            "`{key}` is `{}`, which {wrong}; name a file that is there and that this process may read",
+            "`{key}` is `{}`, which {wrong}; name a file that is there and that this process may read (files are looked \
+             for on the machine that this runs on)",
             quoted(&path.to_string_lossy())
         ));
     }
@@ -50,10 +51,16 @@ fn named<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
         add("historical.certificate-authority", path);
     }
     for (at, sink) in config.sinks.iter().enumerate() {
-        if let Target::Influxdb(influxdb) = &sink.target
-            && let Some(path) = &influxdb.certificate_authority
-        {
-            add(&format!("sink[{at}].certificate-authority"), path);
+        let (authority, own) = match &sink.target {
+            Target::Influxdb(config) => (&config.certificate_authority, None),
+            Target::Prometheus(config) => (&config.certificate_authority, None),
+            Target::Kafka(config) => (&config.certificate_authority, config.certificate.as_ref()),
+            Target::Log(_) => continue,
+        };
+        authority.iter().for_each(|path| add(&format!("sink[{at}].certificate-authority"), path));
+        if let Some((certificate, key)) = own {
+            add(&format!("sink[{at}].certificate"), certificate);
+            add(&format!("sink[{at}].certificate-key"), key);
         }
     }
     files
@@ -73,7 +80,9 @@ mod tests {
                     [source.kubernetes.kubelet]\ncertificate-authority = '/kca'\nclient-certificate = '/cert'\n\
                     client-key = '/secret'\ntoken-file = '/empty'\n\
                     [[sink]]\ntype = 'log'\n\
-                    [[sink]]\ntype = 'influxdb'\nurl = 'https://db'\ncertificate-authority = '/dbca'";
+                    [[sink]]\ntype = 'influxdb'\nurl = 'https://db'\ncertificate-authority = '/dbca'\n\
+                    [[sink]]\ntype = 'kafka'\nbrokers = ['k:9093']\ncertificate = '/kcert'\ncertificate-key = '/there'\n\
+                    [[sink]]\ntype = 'prometheus-remote-write'\nurl = 'https://p'\ncertificate-authority = '/pca'";
         let mut outside = Outside::nothing();
         outside.read = Box::new(move |path| match path.to_str() {
             Some("/c.toml") => Ok(text.to_owned()),
@@ -93,6 +102,8 @@ mod tests {
             format!("`{kubelet}.client-key` is `/secret`, which cannot be read: permission denied; name"),
             format!("`{kubelet}.token-file` is `/empty`, which is empty; name"),
             "`sink[1].certificate-authority` is `/dbca`".to_owned(),
+            "`sink[2].certificate` is `/kcert`".to_owned(),
+            "`sink[3].certificate-authority` is `/pca`".to_owned(),
         ];
         assert_eq!(errors.len(), want.len(), "{errors:?}");
         for (error, want) in errors.iter().zip(want) {

@@ -217,10 +217,16 @@ fn recognise(arg: &str) -> Option<(&'static Flag, Option<&str>)> {
     FLAGS.iter().find(|flag| flag.name == name).map(|flag| (flag, value))
 }
 
-/// The flag that the user most likely meant.
+/// The flag that the user most likely meant, of those that do something.
 pub fn suggestion(arg: &str) -> Option<&'static str> {
     let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
-    closest(name, FLAGS.iter().map(|flag| flag.name))
+    closest(name, useful())
+}
+
+/// The names of all flags that do something.
+pub fn useful() -> impl Iterator<Item = &'static str> {
+    let idle = |flag: &&Flag| matches!(flag.meaning, Meaning::Nothing(_) | Meaning::Unsupported(_));
+    FLAGS.iter().filter(move |flag| !idle(flag)).map(|flag| flag.name)
 }
 
 /// Reports what was given twice, without a value, without a meaning, or without support; the rest, in order.

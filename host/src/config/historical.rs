@@ -14,6 +14,7 @@ use super::secret::{Origin, Secret};
 use super::uri::Uri;
 use super::values;
 use crate::sinks::influxdb::config::{self as influxdb, InfluxdbConfig};
+use crate::sinks::influxdb::heapster;
 
 /// A connection of ours ends in the middle of an answer after a time that is not much longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(100);
@@ -81,7 +82,7 @@ pub(super) fn from_uri(text: &str, outside: &Outside, problems: &Problems) -> Op
         problems.bad("--historical-source", &quoted(&uri.key), "millrace reads influxdb");
         return None;
     }
-    let sink = influxdb::from_uri(&uri, outside, problems)?;
+    let sink = heapster::read(&uri, outside, problems)?;
     if sink.api() == influxdb::Api::V2 {
         problems.push("`--historical-source` is read by the API of InfluxDB 1.x; leave out token, org, bucket and api");
     }
@@ -114,6 +115,11 @@ impl HistoricalConfig {
         }
     }
 
+    /// Whether there is no user, or only the one that Heapster sent where none was given.
+    pub(super) fn names_nobody(&self) -> bool {
+        self.username.is_empty() || *self.password.origin() == Origin::Heapster
+    }
+
     /// The same as `[historical]`, defaults left out. A password stays a reference where it was one.
     pub(super) fn to_toml(&self) -> Table {
         let default = InfluxdbConfig::at(self.url.clone());
@@ -124,10 +130,11 @@ impl HistoricalConfig {
             }
         };
         put("url", true, values::url_text(&self.url).into());
-        put("username", !self.username.is_empty(), self.username.clone().into());
+        put("username", !self.names_nobody(), self.username.clone().into());
         match self.password.origin() {
             Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
             Origin::File(path) => put("password-file", true, path.to_string_lossy().into_owned().into()),
+            Origin::Heapster => {}
         }
         put("database", self.database != default.database, self.database.clone().into());
         put("with-fields", self.with_fields, true.into());

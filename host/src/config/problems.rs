@@ -15,6 +15,7 @@ pub struct Problems {
     errors: RefCell<Vec<String>>,
     more: Cell<usize>,
     warnings: RefCell<Vec<String>>,
+    changes: RefCell<Vec<String>>,
 }
 
 impl Problems {
@@ -41,7 +42,20 @@ impl Problems {
         }
     }
 
-    /// True while nothing is wrong; warnings do not count.
+    /// Adds a change: something that works as it says, and did not in Heapster.
+    pub fn change(&self, text: impl Into<String>) {
+        let mut changes = self.changes.borrow_mut();
+        if changes.len() < MAX_SHOWN {
+            changes.push(text.into());
+        }
+    }
+
+    /// The changes found so far, which are forgotten here.
+    pub fn take_changes(&self) -> Vec<String> {
+        self.changes.take()
+    }
+
+    /// True while nothing is wrong; warnings and changes do not count.
     pub fn is_empty(&self) -> bool {
         self.errors.borrow().is_empty()
     }

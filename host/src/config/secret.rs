@@ -18,6 +18,8 @@ pub enum Origin {
     Text(String),
     /// In a file of its own.
     File(PathBuf),
+    /// Nowhere: it is what Heapster sent if nothing was said.
+    Heapster,
 }
 
 impl Secret {
@@ -25,6 +27,11 @@ impl Secret {
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
         Self { origin: Origin::Text(value.replace("${", "$${")), value }
+    }
+
+    /// What Heapster sent where nobody had written anything.
+    pub fn of_heapster(value: &str) -> Self {
+        Self { value: value.to_owned(), origin: Origin::Heapster }
     }
 
     /// A secret and how it was written.

@@ -13,7 +13,7 @@ const GO_UNITS: &[(&str, u64)] = &[
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
 ];
-/// Largest first, as [`retention_text`] needs them; `u` and `ns` are never written.
+/// Largest first, as [`retention_text`] needs them.
 const INFLUX_UNITS: &[(&str, u64)] = &[
     ("w", 604_800_000_000_000),
     ("d", 86_400_000_000_000),
@@ -25,6 +25,8 @@ const INFLUX_UNITS: &[(&str, u64)] = &[
     ("µ", 1_000),
     ("ns", 1),
 ];
+/// Up to this a retention is written in days, nanoseconds.
+const MOST_DAYS: u64 = 60 * 86_400_000_000_000;
 const BYTE_UNITS: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -56,20 +58,17 @@ pub fn retention(text: &str) -> Option<Option<Duration>> {
     Some((!kept.is_zero()).then_some(kept))
 }
 
-/// A retention as InfluxQL writes it: `INF`, `7d`, `1h30m`.
+/// A retention as InfluxQL writes it, in one unit: `INF`, `30d`, `52w`, `36h`.
 pub fn retention_text(kept: Option<Duration>) -> String {
     let Some(kept) = kept else {
         return "INF".to_owned();
     };
-    let mut rest = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    for &(unit, nanos) in INFLUX_UNITS {
-        if rest >= nanos {
-            text.push_str(&format!("{}{unit}", rest / nanos));
-            rest %= nanos;
-        }
-    }
-    text
+    let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
+    // As people say it: four weeks are 28 days, and a year is 52 weeks.
+    let weeks = kept > MOST_DAYS;
+    let unit =
+        INFLUX_UNITS.iter().filter(|(unit, _)| weeks || *unit != "w").find(|(_, nanos)| kept.is_multiple_of(*nanos));
+    unit.map_or_else(|| format!("{kept}ns"), |(unit, nanos)| format!("{}{unit}", kept / nanos))
 }
 
 /// A size: `64MiB`, `8MB`, `1000`.
@@ -179,6 +178,14 @@ mod tests {
                 assert_eq!(retention(&retention_text(kept)), Some(kept), "{text} again");
             }
         }
+    }
+
+    #[test]
+    fn retentions_are_written_as_people_say_them() {
+        for text in ["7d", "28d", "30d", "90d", "365d", "52w", "36h", "90m", "1d", "INF"] {
+            assert_eq!(retention_text(retention(text).unwrap()), text);
+        }
+        assert_eq!(retention_text(retention("1w2d").unwrap()), "9d");
     }
 
     #[test]

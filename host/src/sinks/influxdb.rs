@@ -5,6 +5,7 @@
 mod answer;
 pub mod config;
 mod encode;
+pub mod heapster;
 mod request;
 mod schema;
 mod tags;

@@ -1,4 +1,4 @@
-//! The settings of the InfluxDB sink, from TOML and from Heapster's URI. Pure: no socket is opened here.
+//! The settings of the InfluxDB sink, from TOML; `heapster` reads a URI. Pure: no socket is opened here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,23 +6,11 @@ use std::time::Duration;
 use toml::{Table, Value};
 use url::Url;
 
+use super::heapster;
 use crate::config::fields::Fields;
-use crate::config::outside::Outside;
-use crate::config::problems::Problems;
 use crate::config::secret::{Origin, Secret};
-use crate::config::uri::Uri;
 use crate::config::values;
 
-/// Our key → Heapster's option. Keys without a row are spelled alike in both.
-const HEAPSTER_NAMES: &[(&str, &str)] = &[
-    ("username", "user"),
-    ("password", "pw"),
-    ("database", "db"),
-    ("insecure-tls", "insecuressl"),
-    ("with-fields", "withfields"),
-    ("cluster-name", "cluster_name"),
-    ("disable-counter-metrics", "disable_counter_metrics"),
-];
 /// InfluxDB refuses a shorter retention policy.
 const MIN_RETENTION: Duration = Duration::from_secs(3600);
 /// Longest retention: nanoseconds in an i64, which InfluxDB counts in.
@@ -147,39 +135,14 @@ pub fn from_toml(fields: Fields<'_>) -> Option<InfluxdbConfig> {
     }
     let url = fields.url("url");
     // A stand-in, so that the other settings are checked too; nothing starts while there is a problem.
-    let base = InfluxdbConfig::at(url.clone().or_else(local)?);
+    let base = InfluxdbConfig::at(url.clone().or_else(heapster::local)?);
     let config = settings(&fields, base);
     fields.finish();
     url.map(|_| config)
 }
 
-/// Reads `--sink=influxdb:URL?options`.
-pub fn from_uri(uri: &Uri, outside: &Outside, problems: &Problems) -> Option<InfluxdbConfig> {
-    let mut url = uri.server.clone().or_else(local)?;
-    let fields = uri.fields(HEAPSTER_NAMES, outside, problems);
-    let secure = fields.boolean("secure");
-    if url.scheme() == "https" && secure != Some(true) {
-        problems.warn(format!(
-            "`{}`: its URL begins with https, so TLS is used (Heapster looked at the option secure only and spoke plain HTTP)",
-            uri.at
-        ));
-    } else if secure == Some(true) && url.set_scheme("https").is_err() {
-        problems.push(format!("`{}`: its URL cannot be used with secure=true", uri.at));
-    }
-    let base =
-        InfluxdbConfig { username: "root".to_owned(), password: Secret::literal("root"), ..InfluxdbConfig::at(url) };
-    let config = settings(&fields, base);
-    fields.finish();
-    Some(config)
-}
-
-/// What Heapster took for a missing URL.
-fn local() -> Option<Url> {
-    Url::parse("http://localhost:8086").ok()
-}
-
 /// Everything but the URL; `base` holds the defaults.
-fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
+pub(super) fn settings(fields: &Fields<'_>, base: InfluxdbConfig) -> InfluxdbConfig {
     let seconds = |least, most| Duration::from_secs(least)..=Duration::from_secs(most);
     let size = |key, range| fields.bytes(key, range).and_then(|bytes| usize::try_from(bytes).ok());
     let count = |key, range| fields.integer(key, range).and_then(|count| usize::try_from(count).ok());
@@ -343,6 +306,12 @@ fn gzip(fields: &Fields<'_>) -> Option<Option<u32>> {
 }
 
 impl InfluxdbConfig {
+    /// Whether there is no user, or only the one that Heapster sent where none was given.
+    #[must_use]
+    pub fn names_nobody(&self) -> bool {
+        self.username.is_empty() || *self.password.origin() == Origin::Heapster
+    }
+
     /// What is written to, for people.
     pub fn place(&self) -> String {
         let (api, bucket) = (self.api(), self.bucket.as_ref().unwrap_or(&self.database));
@@ -367,16 +336,18 @@ impl InfluxdbConfig {
             }
         };
         put("url", true, values::url_text(&self.url).into());
-        put("username", self.username != default.username, self.username.clone().into());
+        put("username", !self.names_nobody(), self.username.clone().into());
         match self.password.origin() {
             Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
             Origin::File(path) => put("password-file", true, path.to_string_lossy().into_owned().into()),
+            Origin::Heapster => {}
         }
         let api = if self.api == Api::V1 { "v1" } else { "v2" };
         put("api", self.api != Api::Auto, api.into());
         match self.token.origin() {
             Origin::Text(text) => put("token", !text.is_empty(), text.clone().into()),
             Origin::File(path) => put("token-file", true, path.to_string_lossy().into_owned().into()),
+            Origin::Heapster => {}
         }
         put("org", !self.org.is_empty(), self.org.clone().into());
         put("bucket", self.bucket.is_some(), self.bucket.clone().unwrap_or_default().into());

@@ -1,6 +1,9 @@
 //! TOML and URIs, and that both say the same.
 
 use super::*;
+use crate::config::outside::Outside;
+use crate::config::problems::Problems;
+use crate::config::uri::Uri;
 
 fn toml(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
     let (outside, problems) = (Outside::nothing(), Problems::default());
@@ -11,7 +14,8 @@ fn toml(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
 
 fn uri(text: &str) -> Result<(InfluxdbConfig, Vec<String>), String> {
     let (outside, problems) = (Outside::nothing(), Problems::default());
-    let config = Uri::parse("sink", text, &outside, &problems).and_then(|uri| from_uri(&uri, &outside, &problems));
+    let config =
+        Uri::parse("sink", text, &outside, &problems).and_then(|uri| heapster::sink(&uri, &outside, &problems));
     let warnings = problems.into_warnings().map_err(|refused| refused.errors.join("|"))?;
     Ok((config.unwrap(), warnings))
 }

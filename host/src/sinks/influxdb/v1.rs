@@ -74,7 +74,12 @@ impl V1 {
         if let Some((kept, shard)) = &duration {
             let alter = format!("ALTER RETENTION POLICY {POLICY} ON {database} DURATION {kept} SHARD DURATION {shard}");
             if self.query(&alter).await?.is_none() {
-                tracing::info!(database = self.database, kept, "retention policy `default` altered");
+                let database = &self.database;
+                tracing::warn!(
+                    database,
+                    kept,
+                    "retention policy `default` altered; the database deletes what is older"
+                );
                 return Ok(());
             }
         }

@@ -352,6 +352,7 @@ impl KafkaConfig {
         match self.password.origin() {
             Origin::Text(text) => put("password", !text.is_empty(), text.clone().into()),
             Origin::File(path) => put("password-file", true, path.to_string_lossy().into_owned().into()),
+            Origin::Heapster => {}
         }
         let mechanism = self.sasl_mechanism.word();
         put("sasl-mechanism", self.sasl_mechanism != default.sasl_mechanism, mechanism.into());

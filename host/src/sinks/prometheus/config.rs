@@ -220,6 +220,7 @@ impl PrometheusConfig {
             match secret.origin() {
                 Origin::Text(text) => put(key, !text.is_empty(), text.clone().into()),
                 Origin::File(path) => put(&format!("{key}-file"), true, path.to_string_lossy().into_owned().into()),
+                Origin::Heapster => {}
             }
         }
         for (key, pairs) in [("headers", &self.headers), ("external-labels", &self.external_labels)] {
