@@ -29,13 +29,13 @@ impl Queue {
         self.spool = Some(Backlog { points: points.cast_signed(), bytes, bound, read: false, loading: false, gone: 0 });
     }
 
-    /// Whether a chunk of this size may stay in memory though it is in the spool: half of the bound
+    /// Whether a chunk of this size may stay in memory though it is in the spool: most of the bound
     /// is for batches that wait to be encoded, which have no other place.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         // What is being read is older, and must come first.
         let loading = self.spool.is_some_and(|spool| spool.loading);
-        !loading && self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 2
+        !loading && self.chunks_held.bytes + self.in_flight_held.bytes + bytes <= self.bound / 4
     }
 
     /// Whether a chunk is to be read from the spool; who asks reads it.
