@@ -292,6 +292,8 @@ fn sinks(to: &mut Families<'_>, ledgers: &[LedgerSnapshot]) -> fmt::Result {
     to.gauges("millrace_sink_queue_limit", "Its bound.", bytes, each(|sink| sink.queue_bound_bytes))?;
     let help = "Those of the points that wait which are in the spool alone.";
     to.gauges("millrace_sink_points_spooled", help, None, each(|sink| sink.spooled))?;
+    let help = "Those of the points that wait which would go with the process: they are in no spool.";
+    to.gauges("millrace_sink_points_unsaved", help, None, each(|sink| sink.unsaved))?;
     to.gauges("millrace_sink_spool", "Length of the spool's files.", bytes, each(|sink| sink.spool_bytes))?;
     to.gauges(
         "millrace_sink_spool_limit",

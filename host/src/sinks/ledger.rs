@@ -191,6 +191,8 @@ pub struct LedgerSnapshot {
     pub queued: u64,
     /// Those of them that are in the spool alone.
     pub spooled: u64,
+    /// Those of them that would go with the process: not in a spool, for want of one or since it can't be written.
+    pub unsaved: u64,
     /// offered + recovered − written − dropped − queued. Anything but 0 is a defect of this program.
     pub imbalance: i64,
     /// Memory of the queue, bytes.

@@ -255,10 +255,8 @@ impl Queue {
 
     /// Gives up everything that is left and isn't in the spool.
     pub fn give_up(&mut self) {
-        let chunks = self.chunks.values().chain(self.in_flight.values());
-        let safe: u64 = chunks.filter(|chunk| chunk.number().is_some()).map(Chunk::points).sum();
-        let left = self.queued().saturating_sub(self.spooled() + safe);
-        self.ledger.dropped.add(DropReason::Shutdown, left);
+        let safe = self.saved();
+        self.ledger.dropped.add(DropReason::Shutdown, self.unsaved());
         if let Some(spool) = &mut self.spool {
             spool.points = spool.points.saturating_add_unsigned(safe);
         }
@@ -285,6 +283,7 @@ impl Queue {
             dropped: by_name(&ledger.dropped),
             queued,
             spooled: self.spooled(),
+            unsaved: self.unsaved(),
             imbalance: (ledger.offered + ledger.recovered).cast_signed().wrapping_sub(accounted.cast_signed()),
             queued_bytes: self.bytes() as u64,
             queue_bound_bytes: self.bound as u64,

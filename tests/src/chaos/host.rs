@@ -31,6 +31,9 @@ pub struct Ledger {
     pub written: u64,
     /// Points that wait.
     pub queued: u64,
+    /// Those of them that are in no spool.
+    #[serde(default)]
+    pub unsaved: u64,
     /// What must be 0.
     pub imbalance: i64,
     /// Points given up: a number, or one for every reason.

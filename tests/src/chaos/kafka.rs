@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Report;
 use super::host::{Life, TOPIC};
 use super::lines::time;
-use super::plan::{Plan, Queue, RESOLUTION};
+use super::plan::{Plan, RESOLUTION};
 use crate::fixtures::kafka::{Kafka, Options, Stored};
 
 /// The sink, by its place in the configuration.
@@ -58,10 +58,7 @@ pub(super) fn judge(plan: &Plan, lives: &[Life], messages: &[Stored], there: &[S
             .any(|at| (at / 1_000_000_000 - window..=at / 1_000_000_000).contains(&second))
     };
     let missing: i64 = wanted.iter().filter(|(second, _)| !went_with(**second)).map(|(_, left)| (*left).max(0)).sum();
-    let waited: u64 = match plan.queue {
-        Queue::Memory => lives.iter().filter(|life| life.killed.is_some()).map(|life| life.ledger(KAFKA).queued).sum(),
-        _ => 0,
-    };
+    let waited: u64 = lives.iter().filter(|life| life.killed.is_some()).map(|life| life.ledger(KAFKA).unsaved).sum();
     if missing.unsigned_abs() > dropped + waited {
         let left: Vec<_> = wanted.iter().filter(|(_, left)| **left > 0).collect();
         wrong(format!("{missing} points are missing, {dropped} dropped; by second {left:?}"));

@@ -6,7 +6,7 @@ use super::Report;
 use super::door::Book;
 use super::host::Life;
 use super::lines::{Keys, time};
-use super::plan::{Plan, Queue, RESOLUTION};
+use super::plan::{Plan, RESOLUTION};
 
 /// The sink under test, and the one that takes everything, by their places in the configuration.
 const TESTED: usize = 0;
@@ -66,11 +66,8 @@ pub(super) fn judge(plan: &Plan, lives: &[Life], door: &Book, control: &Book, st
     let went_with =
         |key: &&&String| lives.iter().filter_map(|life| life.killed).any(|at| (at - window..=at).contains(&time(key)));
     let killed = missing.iter().filter(went_with).count() as u64;
-    let waited: u64 = match plan.queue {
-        // Memory goes with the process, all that waited in it.
-        Queue::Memory => lives.iter().filter(|life| life.killed.is_some()).map(|life| life.ledger(TESTED).queued).sum(),
-        _ => 0,
-    };
+    // What is in no spool goes with the process: all of memory, or what came while the disk was full.
+    let waited: u64 = lives.iter().filter(|life| life.killed.is_some()).map(|life| life.ledger(TESTED).unsaved).sum();
     let unexplained = (missing.len() as u64 - killed).saturating_sub(dropped + waited);
     if unexplained > 0 {
         let some: Vec<_> = missing.iter().filter(|key| !went_with(key)).take(SHOWN).collect();
@@ -106,6 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::host::Ledger;
+    use super::super::plan::Queue;
     use super::*;
 
     const S: i64 = 1_000_000_000;

@@ -102,4 +102,15 @@ impl Queue {
     pub(super) fn spooled(&self) -> u64 {
         self.spool.map_or(0, |spool| spool.points.max(0).cast_unsigned())
     }
+
+    /// Points that are in memory and in the spool.
+    pub(super) fn saved(&self) -> u64 {
+        let chunks = self.chunks.values().chain(self.in_flight.values());
+        chunks.filter(|chunk| chunk.number().is_some()).map(Chunk::points).sum()
+    }
+
+    /// Points that would go with the process: those of them that wait and are not in the spool.
+    pub(super) fn unsaved(&self) -> u64 {
+        self.queued().saturating_sub(self.spooled() + self.saved())
+    }
 }

@@ -73,7 +73,8 @@ async fn a_process_that_is_killed_loses_nothing_that_was_encoded() {
     let (_, handle) = start(down(), folder.path(), policy());
     handle.offer(published("a", 8));
     handle.end_of_cycle(1);
-    encoded(&handle).await;
+    let ledger = encoded(&handle).await;
+    assert_eq!((ledger.queued, ledger.unsaved), (8, 0), "{ledger:?}");
     kill(&handle);
     let (sink, handle) = start(Scripted::default(), folder.path(), policy());
     assert_eq!(at_rest(&handle).await.written, 8);
@@ -140,6 +141,14 @@ async fn a_spool_that_cannot_be_written_is_told_and_memory_takes_its_place() {
     assert_eq!((ledger.written, ledger.spool_errors), (8, 2), "{ledger:?}");
     assert!(ledger.last_error.unwrap().message.contains("the spool's file"));
     assert_eq!(lines(&sink).len(), 8);
+
+    let folder = TempDir::new().unwrap();
+    let (_, handle) = start(down(), folder.path(), policy());
+    fs::remove_dir_all(folder.path()).unwrap();
+    handle.offer(published("a", 8));
+    handle.end_of_cycle(1);
+    let ledger = encoded(&handle).await;
+    assert_eq!((ledger.queued, ledger.unsaved), (8, 8), "it would go with the process: {ledger:?}");
 }
 
 #[tokio::test(start_paused = true)]
