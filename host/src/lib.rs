@@ -24,6 +24,7 @@ pub mod taps;
 pub mod allocator;
 pub mod app;
 pub mod auth;
+mod causes;
 mod glob;
 pub mod http;
 pub mod status;
