@@ -19,6 +19,7 @@ use crate::config::{self, Config, Inputs, Loaded, Outside};
 
 mod check;
 mod convert;
+mod doctor;
 mod remote;
 mod rule;
 pub mod run;
@@ -41,6 +42,8 @@ Examples:
       one round over a cluster from a desk, printed
   millrace check --config millrace.toml
       what is wrong with it, all at once (exit code 78), or what it means
+  millrace doctor --config millrace.toml
+      what would keep it from working: rights, certificates, kubelets, sinks
   millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
       Heapster's flags as a file
   millrace rule new drop-idle
@@ -81,6 +84,9 @@ enum Verb {
     /// Say what the configuration means, or everything that is wrong with it
     #[command(after_help = EXAMPLES)]
     Check(ConfigArgs),
+    /// Ask the cluster, every kubelet and every sink what would go wrong, and say what helps
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Print the TOML that the flags mean
     #[command(after_help = EXAMPLES)]
     Convert(ConfigArgs),
@@ -140,12 +146,13 @@ pub fn main() -> ExitCode {
     let (verb, given) = match parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb));
+            let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb) || verb == "doctor");
             return usage(&error, if ours { rule::EXIT_INPUT } else { EXIT_CONFIG });
         }
     };
     match verb {
         Verb::Check(args) => check::check(&args.inputs(given), &Outside::real()),
+        Verb::Doctor(args) => doctor::doctor(args, given),
         Verb::Convert(args) => convert::convert(&args.inputs(given)),
         Verb::Run(args) => start(args, given),
         Verb::Rule(args) => rule::rule(args),
@@ -309,6 +316,7 @@ mod tests {
         );
         assert!(matches!(parsed(&["check", "--sink=log"]), Ok((Verb::Check(_), 1))));
         assert!(matches!(parsed(&["--sink=log", "convert"]), Ok((Verb::Convert(_), 1))));
+        assert!(matches!(parsed(&["doctor", "--sink=log", "--strict"]), Ok((Verb::Doctor(_), 1))));
         assert_eq!(parsed(&["--version"]).unwrap_err(), ErrorKind::DisplayVersion);
         assert_eq!(parsed(&["run", "--cycles", "0"]).unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parsed(&["--metric-resolutoin=5s"]).unwrap_err(), ErrorKind::UnknownArgument);

@@ -25,6 +25,8 @@ pub mod allocator;
 pub mod app;
 pub mod auth;
 mod causes;
+pub mod doctor;
+pub mod finding;
 mod glob;
 pub mod http;
 pub mod status;

@@ -23,6 +23,7 @@ use super::chunk::Chunk;
 use super::ledger::{DropReason, Dropped};
 
 pub mod config;
+pub(crate) mod look;
 mod segment;
 mod state;
 #[cfg(test)]
