@@ -90,6 +90,7 @@ if [ -n "$has_node" ]; then
     check_model
 fi
 check_aggregator
+check_doctor
 if [ -n "$has_node" ]; then
     check_tables
     check_other_kubectls

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::batch::TypeRegistry;
-use crate::config::{Config, Target};
+use crate::config::{Config, SinkConfig, Target};
 use crate::http::{self, Historical, Port, PortError};
 use crate::kube::{ConnectError, FactOptions, Inventory, connect};
 use crate::recordings::Recordings;
@@ -256,13 +256,21 @@ async fn open_ports(config: &Config, client: &kube::Client) -> Result<Vec<Port>,
     Ok(ports)
 }
 
+/// What the sinks are called: their kind, and their place where there are several of it.
+pub(crate) fn sink_names(config: &Config) -> Vec<String> {
+    let same = |kind: &str| config.sinks.iter().filter(|other| other.kind() == kind).count();
+    let name = |(at, sink): (usize, &SinkConfig)| match sink.kind() {
+        kind if same(kind) == 1 => kind.to_owned(),
+        kind => format!("{kind}-{}", at + 1),
+    };
+    config.sinks.iter().enumerate().map(name).collect()
+}
+
 /// The one place where a kind of sink meets its type.
 fn start_sinks(config: &Config) -> Result<Vec<SinkHandle>, AppError> {
     let mut sinks: Vec<SinkHandle> = Vec::with_capacity(config.sinks.len());
-    for sink in &config.sinks {
+    for (sink, name) in config.sinks.iter().zip(sink_names(config)) {
         let kind = sink.kind();
-        let same = config.sinks.iter().filter(|other| other.kind() == kind).count();
-        let name = if same == 1 { kind.to_owned() } else { format!("{kind}-{}", sinks.len() + 1) };
         let spool = sink.spool.as_ref().map(|spool| Spool::open(spool, kind)).transpose();
         let spool = spool.map_err(|error| AppError::Sink(name.clone(), error.to_string()))?;
         let common = Common { selection: sink.selection.clone(), spool };

@@ -14,6 +14,7 @@ mod review;
 mod user;
 
 pub use ask::Ask;
+pub use authorities::Trust;
 pub use certificate::{Authority, AuthorityError, Presented, common_name};
 pub use delegated::{AuthCounts, Delegated, Refused};
 pub use user::User;

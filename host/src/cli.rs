@@ -19,6 +19,7 @@ use crate::config::{self, Config, Inputs, Loaded, Outside};
 
 mod check;
 mod convert;
+mod doctor;
 mod help;
 mod remote;
 mod rule;
@@ -49,6 +50,9 @@ enum Verb {
     /// Say what the configuration means, or everything that is wrong with it
     #[command(after_help = help::EXAMPLES_AND_FLAGS)]
     Check(ConfigArgs),
+    /// Ask the cluster, every kubelet and every sink what would go wrong, and say what helps
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Print the TOML that the flags mean
     #[command(after_help = help::EXAMPLES_AND_FLAGS)]
     Convert(ConfigArgs),
@@ -108,12 +112,13 @@ pub fn main() -> ExitCode {
     let (verb, given) = match parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb));
+            let ours = std::env::args_os().nth(1).is_some_and(|verb| is_ours(&verb) || verb == "doctor");
             return usage(error, if ours { rule::EXIT_INPUT } else { EXIT_CONFIG });
         }
     };
     match verb {
         Verb::Check(args) => check::check(&args.inputs(given), &Outside::real()),
+        Verb::Doctor(args) => doctor::doctor(args, given),
         Verb::Convert(args) => convert::convert(&args.inputs(given)),
         Verb::Run(args) => start(args, given),
         Verb::Rule(args) => rule::rule(args),
@@ -291,6 +296,7 @@ mod tests {
         );
         assert!(matches!(parsed(&["check", "--sink=log"]), Ok((Verb::Check(_), 1))));
         assert!(matches!(parsed(&["--sink=log", "convert"]), Ok((Verb::Convert(_), 1))));
+        assert!(matches!(parsed(&["doctor", "--sink=log", "--strict"]), Ok((Verb::Doctor(_), 1))));
         assert_eq!(parsed(&["--version"]).unwrap_err(), ErrorKind::DisplayVersion);
         assert_eq!(parsed(&["run", "--cycles", "0"]).unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parsed(&["--metric-resolutoin=5s"]).unwrap_err(), ErrorKind::UnknownArgument);

@@ -15,8 +15,9 @@ mod target;
 mod turns;
 mod verify;
 
-pub use client::{NodeAnswer, Scraper};
+pub use client::{Body, NodeAnswer, Place, Scraper};
 pub use credentials::ScrapeSetupError;
+pub(crate) use decode::parse;
 pub use decode::{DecodeBounds, DecodeCounts, Decoded, decode};
 pub use failure::ScrapeFailure;
 pub use turns::{Room, Turn};

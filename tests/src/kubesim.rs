@@ -39,7 +39,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
@@ -218,6 +218,7 @@ impl Kubesim {
             tls: server_tls(cluster.world.config.listen.ip(), "localhost".to_owned()),
             failing_with: AtomicU16::new(0),
             behind: RwLock::default(),
+            documents: RwLock::default(),
         });
         let open = |address, result: io::Result<Door>| result.map_err(|source| StartError::Listen { address, source });
         let api_door = open(cluster.world.config.listen, Door::open(api_listener, Arc::clone(&api)))?;
@@ -392,6 +393,18 @@ impl Kubesim {
     /// What SubjectAccessReviews allow from now on, besides.
     pub fn grant(&self, grant: Grant) {
         self.cluster.access.grant(grant);
+    }
+
+    /// What nobody may from now on, and reviews of one's own rights say so: a verb on `pods`, `nodes/stats`….
+    pub fn deny(&self, verb: &str, resource: &str) {
+        self.cluster.access.deny(verb, resource);
+    }
+
+    /// Lets the API server answer a GET of that path so. A status that is none is 200.
+    pub fn serve(&self, path: &str, status: u16, document: Value) {
+        let status = http::StatusCode::from_u16(status).unwrap_or_default();
+        let mut documents = self.api.documents.write().unwrap_or_else(PoisonError::into_inner);
+        documents.insert(path.to_owned(), (status, document));
     }
 
     /// Publishes whom the cluster trusts to say who somebody is, in the ConfigMap where API servers do; PEM.

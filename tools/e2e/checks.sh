@@ -124,6 +124,17 @@ check_aggregator() {
     refused 'NotFound' kubectl "$admin" get --raw $metrics/nodes/nowhere
 }
 
+# What doctor finds with Millrace's own rights, and with those of somebody who has hardly any.
+check_doctor() {
+    local stranger="$work/stranger.toml"
+    title "millrace doctor"
+    expect '0 failures' "$millrace_program" doctor --config "$work/millrace.toml"
+    sed "s/millrace\.token/reader.token/" "$work/millrace.toml" >"$stranger"
+    refused 'resources: \[(nodes/stats|nodes, pods)' "$millrace_program" doctor --config "$stranger" --timeout 2s
+    expect '0 failures' "$millrace_program" doctor --config "$work/millrace.toml" \
+        --kubeconfig "$work/admin.conf" --service-account kube-system/millrace
+}
+
 # What people look at, with the numbers of the real kubelet: the pod web holds 32 and 8 MiB.
 check_tables() {
     local admin="--kubeconfig=$work/admin.conf"

@@ -125,6 +125,28 @@ impl Authorities {
     }
 }
 
+/// What the ConfigMap says, for whoever explains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The front proxy's common names (empty: any) and the last moment of its authority, seconds since 1970; `None`:
+    /// there is none, or nobody can read it.
+    pub front_proxy: Option<(Vec<String>, i64)>,
+    /// Whether certificates of users are known by an authority.
+    pub clients: bool,
+    /// What could not be understood.
+    pub problems: Vec<String>,
+}
+
+impl Trust {
+    /// Reads the ConfigMap's data as the secure port does.
+    #[must_use]
+    pub fn read(data: &BTreeMap<String, String>) -> Self {
+        let Authorities { front_proxy, clients, problems } = Authorities::read(data);
+        let front_proxy = front_proxy.map(|proxy| (proxy.allowed_names, proxy.authority.until()));
+        Self { front_proxy, clients: clients.is_some(), problems }
+    }
+}
+
 /// Follows the ConfigMap until the task is dropped. While the API server does not answer, what is
 /// known stays.
 pub(super) async fn follow(client: Client, known: watch::Sender<Arc<Authorities>>) {

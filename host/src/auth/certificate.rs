@@ -88,6 +88,11 @@ impl Authority {
         Ok(Self(roots.into()))
     }
 
+    /// The last moment at which any of its certificates is valid, seconds since 1970.
+    pub(super) fn until(&self) -> i64 {
+        self.0.iter().map(|root| *root.valid.end()).max().unwrap_or(i64::MIN)
+    }
+
     /// Whether it vouches, at this moment, for the certificate as that of a client.
     ///
     /// # Errors

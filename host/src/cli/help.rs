@@ -11,6 +11,8 @@ Examples:
       one round over a cluster from a desk, printed
   millrace check --config millrace.toml
       what is wrong with it, all at once (exit code 78), or what it means
+  millrace doctor --config millrace.toml
+      what would keep it from working: rights, certificates, kubelets, sinks
   millrace convert --source=kubernetes: --sink=influxdb:http://db:8086?db=k8s > new.toml
       Heapster's flags as a file
   millrace rule new drop-idle

@@ -102,6 +102,8 @@ pub struct Connected {
     pub client: Client,
     /// Its credentials.
     pub credentials: ClusterCredentials,
+    /// Where the API server is: scheme, host and port.
+    pub server: http::Uri,
 }
 
 impl std::fmt::Debug for Connected {
@@ -127,8 +129,9 @@ pub async fn connect(server: &ApiServer) -> Result<Connected, ConnectError> {
     // Whoever asks tries again with waits of its own, counts every failure and shows it; here a 429
     // or 503 would be asked again for up to a minute without a word.
     config.default_retry = false;
+    let server = config.cluster_url.clone();
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
-    Ok(Connected { client, credentials })
+    Ok(Connected { client, credentials, server })
 }
 
 fn in_cluster(host: Option<&Url>, insecure_tls: bool) -> Result<(Config, ClusterCredentials), ConnectError> {

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::lite::{Kind, Page};
 use super::status::Live;
+use crate::causes::described;
 
 /// Where a watcher puts objects. The first list is gathered apart and replaces everything at once.
 pub(super) trait Shelf<K>: Send + 'static {
@@ -74,24 +75,9 @@ impl Halt {
                 "{}: the ClusterRole needs `get`, `list` and `watch` on `nodes`, `pods` and `namespaces`",
                 status.message
             )),
-            other => Self::Failed(describe(other)),
+            other => Self::Failed(described(other)),
         }
     }
-}
-
-/// An error with all its causes: the outermost alone says only `client error (Connect)`.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Watches one kind until the task is dropped.
@@ -171,7 +157,7 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
     async fn open(&self, version: &str, streaming: bool) -> Result<Events<K>, Halt> {
         let params =
             WatchParams { timeout: Some(WATCH_SECONDS), send_initial_events: streaming, ..WatchParams::default() };
-        let request = Request::new(K::PATH).watch(&params, version).map_err(|error| Halt::Failed(describe(&error)))?;
+        let request = Request::new(K::PATH).watch(&params, version).map_err(|error| Halt::Failed(described(&error)))?;
         match timeout(OPEN_DEADLINE, self.client.request_events::<K>(request)).await {
             Ok(Ok(events)) => Ok(events.boxed()),
             Ok(Err(kube::Error::Api(status))) if streaming && matches!(status.code, 400 | 405 | 422) => {
@@ -221,7 +207,7 @@ impl<K: Kind, S: Shelf<K>> Watcher<K, S> {
     async fn list_pages(&mut self) -> Result<(String, Option<Events<K>>), Halt> {
         let mut params = ListParams::default().limit(PAGE);
         loop {
-            let request = Request::new(K::PATH).list(&params).map_err(|error| Halt::Failed(describe(&error)))?;
+            let request = Request::new(K::PATH).list(&params).map_err(|error| Halt::Failed(described(&error)))?;
             let text = match timeout(PAGE_DEADLINE, self.client.request_text(request)).await {
                 Ok(answer) => answer.map_err(|error| Halt::of(&error))?,
                 Err(_) => {

@@ -128,6 +128,7 @@ pub struct CompiledRule {
     /// Where the failures of its rules are kept.
     pub(super) failures: Arc<Failures>,
     digest: Digest,
+    size: usize,
     compile_time: Duration,
 }
 
@@ -141,6 +142,12 @@ impl CompiledRule {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Length of the file, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// How long wrapping and compiling took.
@@ -187,6 +194,7 @@ impl RuleEngine {
             counts,
             failures: self.failures(),
             digest: Digest::of(bytes),
+            size: bytes.len(),
             compile_time: started.elapsed(),
         })
     }

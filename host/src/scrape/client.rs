@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hashbrown::{HashMap, HashSet};
 use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::{ACCEPT, AUTHORIZATION, DATE};
 use reqwest::{Client, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::error;
 
 use crate::batch::Cycle;
-use crate::config::source::KubeletConfig;
+use crate::config::source::{KubeletConfig, ServerName};
 use crate::kube::{ClusterCredentials, NodeFacts};
 
 use super::credentials::{Credentials, ScrapeSetupError};
@@ -52,8 +52,26 @@ pub struct NodeAnswer {
 pub struct Body {
     /// The bytes.
     pub bytes: Bytes,
+    /// What the kubelet's clock says, as HTTP writes it: `Date`.
+    pub date: Option<HeaderValue>,
     _turn: Turn,
     _room: Room,
+}
+
+/// A whole answer.
+struct Read {
+    bytes: Bytes,
+    date: Option<HeaderValue>,
+    room: Room,
+}
+
+/// Where a kubelet is asked, for whoever explains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Host and port that are dialled.
+    pub address: String,
+    /// The name or address that its certificate must bear; `None` over plain HTTP.
+    pub name: Option<String>,
 }
 
 /// Asks kubelets for their Summary, over one connection each.
@@ -96,6 +114,28 @@ impl Scraper {
         let turns = Turns::new(config.concurrency, usize::try_from(config.max_body).unwrap_or(usize::MAX));
         let shared = Shared { config, client, credentials, resolver, turns, in_flight: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Where a node's kubelet is asked.
+    ///
+    /// # Errors
+    /// [`ScrapeFailure::NoAddress`] if the node has none that can be used.
+    pub fn place(&self, node: &NodeFacts) -> Result<Place, ScrapeFailure> {
+        let config = &self.shared.config;
+        let Target { url, address, .. } = Target::of(node, config)?;
+        let name = match &config.server_name {
+            ServerName::Fixed(name) => name.clone(),
+            ServerName::Address | ServerName::NodeName => {
+                url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+            }
+        };
+        Ok(Place { address, name: config.https.then_some(name) })
+    }
+
+    /// How long a request may take in such a cycle: min(10 s, 0.9 × resolution), unless configured.
+    #[must_use]
+    pub fn longest_wait(&self, cycle: &Cycle) -> Duration {
+        self.shared.longest_wait(cycle)
     }
 
     /// Over how long the starts of one cycle's requests are spread: 8 ms a node, at most 4 s, and at
@@ -213,11 +253,11 @@ impl Shared {
         let result = timeout_at(deadline.min(asked + wait), answer).await;
         let took = asked.elapsed();
         let result = result.unwrap_or(Err(ScrapeFailure::Timeout(took)));
-        (result.map(|(bytes, room)| Body { bytes, _turn: turn, _room: room }), took)
+        (result.map(|Read { bytes, date, room }| Body { bytes, date, _turn: turn, _room: room }), took)
     }
 
     /// One request, and a second one if the token was refused and the file holds another by now.
-    async fn ask(&self, target: &Target) -> Result<(Bytes, Room), ScrapeFailure> {
+    async fn ask(&self, target: &Target) -> Result<Read, ScrapeFailure> {
         let token = self.credentials.token();
         let answer = self.get(target, token.as_ref()).await;
         if !matches!(answer, Err(ScrapeFailure::Unauthorized(_))) {
@@ -229,7 +269,7 @@ impl Shared {
         }
     }
 
-    async fn get(&self, target: &Target, token: Option<&HeaderValue>) -> Result<(Bytes, Room), ScrapeFailure> {
+    async fn get(&self, target: &Target, token: Option<&HeaderValue>) -> Result<Read, ScrapeFailure> {
         let mut request = self.client.get(target.url.clone()).header(ACCEPT, "application/json");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.clone());
@@ -248,8 +288,9 @@ impl Shared {
             return Err(too_large());
         }
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let date = response.headers().get(DATE).cloned();
         match self.read(&mut response, limit, &mut room).await.map_err(failed)? {
-            (bytes, true) => Ok((bytes, room)),
+            (bytes, true) => Ok(Read { bytes, date, room }),
             (_, false) => Err(too_large()),
         }
     }

@@ -121,7 +121,11 @@ pub fn decode(
     Ok(entities.finish())
 }
 
-fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, ScrapeFailure> {
+/// Reads a Summary within the bounds.
+///
+/// # Errors
+/// [`ScrapeFailure::Body`], [`ScrapeFailure::OverBound`].
+pub(crate) fn parse<'a>(body: &'a [u8], bounds: &DecodeBounds) -> Result<Summary<'a>, ScrapeFailure> {
     let objects = memchr::memchr_iter(b'{', body).count();
     if objects > bounds.objects {
         return Err(ScrapeFailure::OverBound { what: "objects", bound: bounds.objects });

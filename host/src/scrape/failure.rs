@@ -1,9 +1,9 @@
 //! Why a node gave no batch, as a class to count and a sentence that tells the operator what to do.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::causes::{TlsFault, find, innermost};
 use crate::text::tame;
 
 /// Longest sentence about one node's failure, bytes.
@@ -42,6 +42,8 @@ pub enum ScrapeFailure {
         address: String,
         /// What rustls says.
         reason: String,
+        /// Of which kind that is.
+        fault: TlsFault,
     },
     /// What answered is no TLS server.
     #[error(
@@ -170,7 +172,7 @@ impl ScrapeFailure {
         if let Some(tls) = find::<rustls::Error>(error) {
             return match tls {
                 rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => Self::NotTls(address),
-                _ => Self::Tls { address, reason: tls.to_string() },
+                _ => Self::Tls { address, reason: tls.to_string(), fault: TlsFault::of(tls) },
             };
         }
         if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
@@ -184,33 +186,6 @@ impl ScrapeFailure {
         }
         Self::Connection { address, reason: innermost(error) }
     }
-}
-
-/// The first error of type `E` in a chain. An `io::Error` hides what it wraps from `source`.
-fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        if let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(found) = find::<E>(wrapped)
-        {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-fn innermost(error: &dyn Error) -> String {
-    let mut last = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        last = error.to_string();
-        cause = error.source();
-    }
-    last
 }
 
 /// The beginning of an error's body, on one line.

@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod config;
+mod diagnose;
 mod encode;
 pub mod heapster;
 mod request;
@@ -22,6 +23,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 pub use config::{Api, InfluxdbConfig, Timestamps};
+pub(crate) use diagnose::{diagnose, diagnose_reading};
 
 use super::chunk::Limits;
 use super::pick::picking;

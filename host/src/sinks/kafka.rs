@@ -9,6 +9,7 @@
 
 mod client;
 pub mod config;
+mod diagnose;
 mod encode;
 mod failure;
 mod json;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 pub use client::SetupError;
 pub use config::KafkaConfig;
+pub(crate) use diagnose::diagnose;
 
 use super::chunk::Limits;
 use super::pick::picking;

@@ -7,6 +7,7 @@
 //! Not here: queue, retry and ledger, which are the runner's; metadata and markers of series that end.
 
 pub mod config;
+mod diagnose;
 mod encode;
 mod request;
 
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use config::PrometheusConfig;
+pub(crate) use diagnose::diagnose;
 
 use super::chunk::Limits;
 use super::pick::picking;

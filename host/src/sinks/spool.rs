@@ -23,6 +23,7 @@ use super::chunk::Chunk;
 use super::ledger::{DropReason, Dropped};
 
 pub mod config;
+pub(crate) mod look;
 mod read;
 mod recover;
 mod segment;

@@ -2,7 +2,6 @@
 //!
 //! Not here: what an answer means, which every protocol says in its own way.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 
 use super::AttemptError;
+use crate::causes::described;
 use crate::text::tame;
 use crate::tls::{self, TlsError};
 
@@ -101,17 +101,7 @@ pub(super) fn unreachable(error: reqwest::Error) -> AttemptError {
 
 /// Why there is no answer. The URL is left out: it says nothing that the operator has not written.
 pub(crate) fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = cause.source();
-    }
-    reason
+    described(&error.without_url())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::api::Refusal;
+use super::{aggregate::Caller, api::Refusal};
 
 /// Longest review, bytes.
 const MAX_REVIEW: usize = 256 << 10;
@@ -44,6 +44,8 @@ struct Known {
     /// Token, user, groups.
     tokens: Vec<(String, String, Vec<String>)>,
     grants: Vec<Grant>,
+    /// Verb and resource that even those may not who may everything else.
+    denied: Vec<(String, String)>,
 }
 
 /// All of it.
@@ -62,6 +64,26 @@ impl Access {
 
     pub(super) fn grant(&self, grant: Grant) {
         self.known().grants.push(grant);
+    }
+
+    pub(super) fn deny(&self, verb: &str, resource: &str) {
+        self.known().denied.push((verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Whether nobody may do that: `pods`, `nodes/stats`.
+    pub(super) fn denies(&self, verb: &str, resource: &str) -> bool {
+        self.known().denied.iter().any(|(denied, what)| denied == verb && what == resource)
+    }
+
+    /// What somebody who may do everything else is told of oneself.
+    fn allows_caller(&self, spec: &Value) -> bool {
+        let resource = &spec["resourceAttributes"];
+        let text = |key: &str| resource[key].as_str().unwrap_or_default();
+        let what = match text("subresource") {
+            "" => text("resource").to_owned(),
+            subresource => format!("{}/{subresource}", text("resource")),
+        };
+        !self.denies(text("verb"), &what)
     }
 
     /// User and groups behind a token.
@@ -102,6 +124,10 @@ impl Access {
 pub(super) enum Review {
     Token,
     Access,
+    /// What the caller may.
+    OwnAccess,
+    /// Who the caller is.
+    Own,
 }
 
 /// The review that a request asks for, if it does.
@@ -112,12 +138,14 @@ pub(super) fn review_of(request: &Parts) -> Option<Review> {
     match request.uri.path() {
         "/apis/authentication.k8s.io/v1/tokenreviews" => Some(Review::Token),
         "/apis/authorization.k8s.io/v1/subjectaccessreviews" => Some(Review::Access),
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => Some(Review::OwnAccess),
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews" => Some(Review::Own),
         _ => None,
     }
 }
 
-/// The review with its status.
-pub(super) async fn answer(access: &Access, review: Review, body: Incoming) -> Result<Value, Refusal> {
+/// The review with its status; `caller` asks for it.
+pub(super) async fn answer(access: &Access, review: Review, caller: &Caller, body: Incoming) -> Result<Value, Refusal> {
     let wrong = |error: &dyn std::fmt::Display| {
         Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", &format!("no review: {error}"))
     };
@@ -132,6 +160,8 @@ pub(super) async fn answer(access: &Access, review: Review, body: Incoming) -> R
             None => json!({"error": "invalid bearer token"}),
         },
         Review::Access => json!({"allowed": access.allows(spec)}),
+        Review::OwnAccess => json!({"allowed": access.allows_caller(spec)}),
+        Review::Own => json!({"userInfo": {"username": caller.name, "groups": caller.groups}}),
     };
     if !asked.is_object() {
         return Err(wrong(&"not an object"));

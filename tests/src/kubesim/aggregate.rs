@@ -81,8 +81,8 @@ impl Backend {
 /// Who asks, as the API server tells the servers behind it.
 #[derive(Debug)]
 pub(super) struct Caller {
-    name: String,
-    groups: Vec<String>,
+    pub(super) name: String,
+    pub(super) groups: Vec<String>,
 }
 
 impl Caller {

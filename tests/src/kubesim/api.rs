@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -35,6 +35,8 @@ pub(super) struct Api {
     pub(super) failing_with: AtomicU16,
     /// The server that the metrics API's requests are passed on to.
     pub(super) behind: RwLock<Option<Backend>>,
+    /// Answers of a test's own, by path.
+    pub(super) documents: RwLock<BTreeMap<String, (StatusCode, Value)>>,
 }
 
 /// What a request is for.
@@ -143,10 +145,10 @@ impl Api {
     /// Who somebody is, or what they may.
     async fn review(&self, headers: &HeaderMap, review: Review, body: Incoming) -> Result<Response<Body>, Refusal> {
         self.fails()?;
-        if !self.cluster.knows(headers) {
+        let Some(caller) = self.caller(headers).filter(|_| self.cluster.knows(headers)) else {
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
-        }
-        let answer = access::answer(&self.cluster.access, review, body).await?;
+        };
+        let answer = access::answer(&self.cluster.access, review, &caller, body).await?;
         Ok(super::kubelet::answer(StatusCode::CREATED, "application/json", Body::from(answer.to_string())))
     }
 
@@ -166,7 +168,11 @@ impl Api {
         if let Some(document) = self.registered(path).or_else(|| self.discovery(path)) {
             return Ok(json_body(Body::from(document.to_string())));
         }
+        if let Some((status, document)) = self.document(path) {
+            return Ok(answer(status, "application/json", Body::from(document.to_string())));
+        }
         let ask = ask(path, request.uri.query().unwrap_or_default())?;
+        self.permitted(&ask)?;
         if ask.flag("watch") {
             count(&self.cluster.journal.watches, 1);
             return watch::answer(self, ask);
@@ -176,6 +182,25 @@ impl Api {
             Some(name) => self.object(&ask, name),
             None => list::answer(&self.store, self.cluster.world.config.max_page, &ask),
         }
+    }
+
+    fn document(&self, path: &str) -> Option<(StatusCode, Value)> {
+        self.documents.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    /// As the reviews say it.
+    fn permitted(&self, ask: &Ask) -> Result<(), Refusal> {
+        let verb = match (&ask.name, ask.flag("watch")) {
+            (_, true) => "watch",
+            (Some(_), false) => "get",
+            (None, false) => "list",
+        };
+        let plural = ask.resource.plural();
+        if !self.cluster.access.denies(verb, plural) {
+            return Ok(());
+        }
+        let message = format!("{plural} is forbidden: User \"somebody\" cannot {verb} resource \"{plural}\"");
+        Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden", &message))
     }
 
     fn object(&self, ask: &Ask, name: &str) -> Result<Response<Body>, Refusal> {

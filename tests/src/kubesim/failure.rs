@@ -139,6 +139,15 @@ impl Failure {
         matches!(self, Self::Refused | Self::Reset | Self::Blackhole)
     }
 
+    /// How far the clock is ahead, seconds, in a cluster that came up at `began`; `None`: it is right.
+    pub(super) fn skew(self, began: i64) -> Option<i64> {
+        match self {
+            Self::Skew(secs) => Some(secs),
+            Self::SkewEpoch => Some(-began),
+            _ => None,
+        }
+    }
+
     /// Whether it is in what the API says of the node.
     pub(super) fn is_in_the_api(self) -> bool {
         matches!(self, Self::NotReady | Self::NoAddress)

@@ -172,9 +172,20 @@ impl Kubelet {
         body
     }
 
-    fn said(&self, request: &Request<Incoming>, response: Response<Body>) -> Response<Body> {
+    fn said(&self, request: &Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
+        if let Some(date) = self.skewed_date() {
+            response.headers_mut().insert(header::DATE, date);
+        }
         self.cluster.note(Target::Kubelet(self.node), request.uri(), request.headers(), response.status().as_u16());
         response
+    }
+
+    /// What a clock that is wrong puts into the header.
+    fn skewed_date(&self) -> Option<http::HeaderValue> {
+        let skew = self.failure()?.skew(self.cluster.began)?;
+        let time = jiff::Timestamp::from_second(self.cluster.clock.now() + skew).ok()?;
+        let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()?;
+        text.parse().ok()
     }
 
     /// Answers that are not made of a body.
@@ -202,11 +213,7 @@ impl Kubelet {
     }
 
     fn summary(&self, request: &Request<Incoming>, failure: Option<Failure>, answers: u64) -> Response<Body> {
-        let skew = match failure {
-            Some(Failure::Skew(secs)) => secs,
-            Some(Failure::SkewEpoch) => -self.cluster.began,
-            _ => 0,
-        };
+        let skew = failure.and_then(|failure| failure.skew(self.cluster.began)).unwrap_or(0);
         let right = self.body(self.cluster.clock.now(), skew);
         let body = failure.map_or_else(|| right.clone(), |failure| spoiled(failure, right.clone(), answers));
         count(&self.cluster.journal.summary_bytes, body.len());

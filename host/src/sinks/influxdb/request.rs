@@ -21,7 +21,7 @@ const MAX_VERSION: usize = 100;
 
 /// An API to write by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spoken {
+pub(super) enum Spoken {
     V1,
     V2,
 }
@@ -33,8 +33,8 @@ pub(super) const GZIP: &[u8] = &[0x1f, 0x8b];
 pub struct Server {
     client: Client,
     url: Url,
-    v1: V1,
-    v2: V2,
+    pub(super) v1: V1,
+    pub(super) v2: V2,
     /// Whether the server says by which API it is written.
     asks: bool,
     /// Settings that the v2 API has no place for.
@@ -114,8 +114,7 @@ impl Server {
     /// Asks the server which API to use.
     async fn ask(&self) -> Result<Spoken, AttemptError> {
         let version = self.version().await?;
-        let major = version.as_deref().and_then(major);
-        let spoken = if major.is_some_and(|major| major >= 2) { Spoken::V2 } else { Spoken::V1 };
+        let spoken = spoken_by(version.as_deref());
         tell(&version, Some(spoken));
         if spoken == Spoken::V2 && self.retention {
             tracing::warn!("`retention` does nothing: InfluxDB 2 keeps the retention of a bucket itself; set it there");
@@ -125,7 +124,7 @@ impl Server {
     }
 
     /// The version in the header of `/ping`, or in the JSON of `/health`; `None` where neither has one.
-    async fn version(&self) -> Result<Option<String>, AttemptError> {
+    pub(super) async fn version(&self) -> Result<Option<String>, AttemptError> {
         #[derive(Deserialize)]
         struct Health {
             version: String,
@@ -142,9 +141,15 @@ impl Server {
         Ok(serde_json::from_str(&answer.text).ok().map(|health: Health| health.version))
     }
 
-    fn spoken(&self) -> MutexGuard<'_, Option<Spoken>> {
+    /// The API to write by, once it is settled.
+    pub(super) fn spoken(&self) -> MutexGuard<'_, Option<Spoken>> {
         self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The API that a server of this version is written by.
+pub(super) fn spoken_by(version: Option<&str>) -> Spoken {
+    if version.and_then(major).is_some_and(|major| major >= 2) { Spoken::V2 } else { Spoken::V1 }
 }
 
 /// Says who answers.

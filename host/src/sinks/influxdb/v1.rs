@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
@@ -111,6 +112,11 @@ impl V1 {
 
     /// Runs one statement; what the server says against it, if anything.
     async fn query(&self, statement: &str) -> Result<Option<String>, AttemptError> {
+        Ok(self.ask(statement).await?.err())
+    }
+
+    /// Runs one statement: the rows of its answer, or what the server says against it.
+    pub async fn ask(&self, statement: &str) -> Result<Result<Vec<Series>, String>, AttemptError> {
         let form = Serializer::new(String::new()).append_pair("q", statement).finish();
         let request = self.client.post(self.query_url.clone());
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
@@ -120,11 +126,14 @@ impl V1 {
                 reason: format!("unexpected answer {} to a query", answer.status),
             }));
         }
-        let results: Results = serde_json::from_str(&answer.text).map_err(|_| {
+        let answer: Results = serde_json::from_str(&answer.text).map_err(|_| {
             let reason = "the answer to a query is no JSON; is this InfluxDB 1.x?".to_owned();
             AttemptError::Refused { reason }
         })?;
-        Ok(results.error.or_else(|| results.results.into_iter().find_map(|result| result.error)))
+        let (series, errors): (Vec<_>, Vec<_>) =
+            answer.results.into_iter().map(|result| (result.series, result.error)).unzip();
+        let error = answer.error.or_else(|| errors.into_iter().flatten().next());
+        Ok(error.map_or_else(|| Ok(series.into_iter().flatten().collect()), Err))
     }
 
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
@@ -144,7 +153,27 @@ struct Results {
 
 #[derive(Debug, Deserialize)]
 struct StatementResult {
+    #[serde(default)]
+    series: Vec<Series>,
     error: Option<String>,
+}
+
+/// Rows of an answer.
+#[derive(Debug, Deserialize)]
+pub struct Series {
+    #[serde(default)]
+    columns: Vec<String>,
+    #[serde(default)]
+    values: Vec<Vec<Value>>,
+}
+
+impl Series {
+    /// The column of this name in the first row, or in that whose first column has this text.
+    pub fn value(&self, column: &str, key: Option<&str>) -> Option<&Value> {
+        let place = self.columns.iter().position(|name| name == column)?;
+        let is_wanted = |row: &&Vec<Value>| key.is_none_or(|key| row.first().is_some_and(|first| first == key));
+        self.values.iter().find(is_wanted)?.get(place)
+    }
 }
 
 /// What an answer to a write means; `lines` counts those that were sent.

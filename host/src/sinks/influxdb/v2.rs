@@ -41,7 +41,20 @@ impl V2 {
 
     /// Where lines are posted. InfluxDB 1.8 takes user and password for a token.
     pub fn post(&self) -> RequestBuilder {
-        let request = self.client.post(self.write_url.clone());
+        self.authorised(self.client.post(self.write_url.clone()))
+    }
+
+    /// What the server says of the bucket to those who may read it.
+    pub fn bucket(&self) -> RequestBuilder {
+        let mut url = self.write_url.clone();
+        url.set_path("/api/v2/buckets");
+        let of = |key: &str| self.write_url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value);
+        let (org, name) = (of("org").unwrap_or_default(), of("bucket").unwrap_or_default());
+        url.query_pairs_mut().clear().extend_pairs([("org", org), ("name", name)]);
+        self.authorised(self.client.get(url))
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
         if !self.token.is_empty() {
             request.header(AUTHORIZATION, format!("Token {}", self.token.expose()))
         } else if !self.username.is_empty() {

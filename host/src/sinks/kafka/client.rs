@@ -50,7 +50,7 @@ pub enum SetupError {
 
 /// What a producer is made from.
 pub struct Settings {
-    config: ClientConfig,
+    pub(super) config: ClientConfig,
     topic: String,
 }
 
