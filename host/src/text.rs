@@ -16,7 +16,8 @@ pub(crate) fn tame(text: &str, max_bytes: usize) -> String {
     }
     let mut out = String::with_capacity(cut + 3);
     for c in text[..cut].chars() {
-        if c.is_control() {
+        if c.is_control() || turns(c) {
+            // Those that turn are escaped by it too: they are no printable ASCII.
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -26,6 +27,11 @@ pub(crate) fn tame(text: &str, max_bytes: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// Whether a character breaks a line or turns the direction of what follows, though it is no control.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -38,6 +44,7 @@ mod tests {
             ("short text stays", "a b", 10, "a b"),
             ("line breaks are escaped", "a\nb\u{1b}", 10, "a\\nb\\u{1b}"),
             ("so are the controls of eight bits", "\u{9b}2J", 10, "\\u{9b}2J"),
+            ("and what turns the text around", "a\u{202e}b\u{2028}", 20, "a\\u{202e}b\\u{2028}"),
             ("a long one is cut between characters", "ééé", 3, "é…"),
             ("nothing fits in nothing", "é", 0, "…"),
         ] {

@@ -73,6 +73,9 @@ fn answers(place: &str, answer: &Answer, user: Option<&str>) -> Finding {
     let finding = if answer.status >= 500 {
         let says = format!("{place} answers with {}: {}", answer.status, answer.message());
         Finding::warning("api.answers", "", &says, "look at the API server: kubectl get --raw /readyz?verbose")
+    } else if version.is_none() && answer.status != 403 {
+        let remedy = "is this an API server? Check the address (`api-server`, the kubeconfig's `server`)";
+        Finding::failure("api.answers", "", &says, remedy)
     } else if answer.took > SLOW {
         let remedy = "look at its load and at the way to it; lists and watches are as slow";
         Finding::warning("api.answers", "", &says, remedy)

@@ -108,6 +108,7 @@ fn choose(all: &[Arc<NodeFacts>], options: &Options) -> (Vec<Arc<NodeFacts>>, Ve
         let (mut chosen, mut unknown) = (Vec::new(), Vec::new());
         for name in &options.nodes {
             match all.iter().find(|node| *node.name == **name) {
+                Some(node) if chosen.iter().any(|other: &Arc<NodeFacts>| other.name == node.name) => {}
                 Some(node) => chosen.push(Arc::clone(node)),
                 None => {
                     let says = "there is no node of this name";

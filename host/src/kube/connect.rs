@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -157,11 +157,15 @@ fn in_cluster(host: Option<&Url>, insecure_tls: bool) -> Result<(Config, Cluster
     Ok((config, credentials))
 }
 
+/// Why a kubeconfig can't be used. The parser shows the lines around the fault, and a token may stand there.
+fn unread(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(error) = error else { return error.to_string() };
+    let place = error.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+    format!("it is no YAML of a kubeconfig{}", place.unwrap_or_default())
+}
+
 async fn kubeconfig(path: &Path) -> Result<(Config, ClusterCredentials), ConnectError> {
-    let failed = |error: kube::config::KubeconfigError| ConnectError::Kubeconfig {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let failed = |error| ConnectError::Kubeconfig { path: path.to_owned(), reason: unread(&error) };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)?;
     let user = &config.auth_info;
@@ -251,4 +255,20 @@ fn to_pem(certificates: &[Vec<u8>]) -> Vec<u8> {
         text.push_str("\n-----END CERTIFICATE-----\n");
     }
     text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_spoiled_kubeconfig_is_told_without_what_stands_in_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let users = "users:\n- name: me\n  user: {token: s3cret}\n";
+        for spoiled in ["  user: {token: \"\"s3cret}", "  user:\n     token: s3cret\n    x: \"", " x: [s3cret"] {
+            std::fs::write(file.path(), users.replace("  user: {token: s3cret}", spoiled)).unwrap();
+            let error = kubeconfig(file.path()).await.unwrap_err().to_string();
+            assert!(error.contains("no YAML of a kubeconfig at line ") && !error.contains("s3cret"), "{error}");
+        }
+    }
 }

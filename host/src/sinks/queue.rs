@@ -258,7 +258,8 @@ impl Queue {
         let safe = self.saved();
         self.ledger.dropped.add(DropReason::Shutdown, self.unsaved());
         if let Some(spool) = &mut self.spool {
-            spool.points = spool.points.saturating_add_unsigned(safe);
+            // Below zero where a chunk was read back that the encoder has not yet told of.
+            spool.points = spool.points.max(0).saturating_add_unsigned(safe);
         }
         (self.closing, self.closed) = (true, true);
         self.intake.clear();

@@ -71,7 +71,7 @@ impl Answer {
         Ok(Self { status, retry_after, text: String::from_utf8_lossy(&body).into_owned() })
     }
 
-    /// The server's words, short, without JSON around them.
+    /// The server's words, short, without JSON around them, and without what parts a remedy of ours from the rest.
     pub fn reason(&self) -> String {
         #[derive(Deserialize)]
         struct ErrorBody {
@@ -80,7 +80,7 @@ impl Answer {
         }
         let text =
             serde_json::from_str(&self.text).map_or_else(|_| self.text.trim().to_owned(), |body: ErrorBody| body.error);
-        format!("{}: {}", self.status.as_u16(), tame(&text, MAX_REASON))
+        format!("{}: {}", self.status.as_u16(), tame(&text, MAX_REASON).replace("; ", ", "))
     }
 }
 
@@ -130,6 +130,7 @@ mod tests {
             (r#"{"error":"no"}"#, "400: no"),
             (r#"{"code":"invalid","message":"no"}"#, "400: no"),
             (" plain\n", "400: plain"),
+            ("no; run `this`", "400: no, run `this`"),
         ] {
             let answer = Answer { status: StatusCode::BAD_REQUEST, retry_after: None, text: text.to_owned() };
             assert_eq!(answer.reason(), want);

@@ -116,13 +116,20 @@ impl Sender {
             self.prepared = Prepared::UnderWay;
             self.running.spawn(prepare(self.shared.clone()));
         }
-        if self.shared.queue().next_load() {
-            self.running.spawn(load(self.shared.clone()));
-        }
+        self.load();
         let most = if self.backoff.is_failing() { 1 } else { self.window };
         while self.prepared == Prepared::Yes && self.running.len() < most {
             let Some((id, chunk)) = self.shared.queue().next_chunk() else { break };
             self.running.spawn(attempt(self.shared.clone(), id, chunk));
+        }
+        // The next one is read while this one is on its way.
+        self.load();
+    }
+
+    /// Reads a chunk of the backlog where none waits.
+    fn load(&mut self) {
+        if self.shared.queue().next_load() {
+            self.running.spawn(load(self.shared.clone()));
         }
     }
 
@@ -327,9 +334,9 @@ async fn attempt(shared: Arc<Shared>, id: ChunkId, chunk: Chunk) -> Done {
             Done::Split(id, chunk, halves.unwrap_or(None))
         }
         Err(AttemptError::Unfinished { reason, retry_after, left, lost }) => {
-            let (whole, sink) = (chunk.clone(), shared.sink.clone());
-            let keeping = tokio::task::spawn_blocking(move || (whole.keep(sink.as_ref(), &left), left)).await;
-            let (kept, left) = keeping.unwrap_or_default();
+            let (whole, sink, kept) = (chunk.clone(), shared.sink.clone(), left.clone());
+            let keeping = tokio::task::spawn_blocking(move || whole.keep(sink.as_ref(), &kept)).await;
+            let kept = keeping.unwrap_or_default();
             Done::Kept(id, chunk, kept, AttemptError::Unfinished { reason, retry_after, left, lost })
         }
         result => Done::Attempt(id, chunk, result),

@@ -104,6 +104,22 @@ async fn more_than_memory_holds_waits_on_the_disk_and_is_sent_in_order_and_once(
     assert_eq!(got, want);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_sent_by_as_many_requests_as_are_allowed() {
+    let folder = TempDir::new().unwrap();
+    let (_, handle) = start(down(), folder.path(), policy());
+    for cycle in 1..10 {
+        handle.offer(published("a", 8));
+        handle.end_of_cycle(cycle);
+    }
+    encoded(&handle).await;
+    kill(&handle);
+    let slow = scripted(std::iter::repeat_with(|| Answer::Hang).take(100));
+    let (_, handle) = start(slow, folder.path(), Policy { timeout: None, concurrency: 4, ..policy() });
+    let all = handle.shared.until(|queue| queue.snapshot("").in_flight == 4);
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("four are on their way");
+}
+
 #[test]
 fn nothing_is_read_while_something_is_read() {
     let mut queue = Queue::new(1 << 20);

@@ -41,7 +41,7 @@ enum Look {
 fn look(config: &SpoolConfig, kind: &str) -> Result<Look, SpoolError> {
     let folder = config.directory.join(kind);
     let unusable = |source| SpoolError::Folder { path: folder.clone(), source };
-    let there = existing(&folder);
+    let there = existing(&folder).map_err(unusable)?;
     try_file(&there).map_err(unusable)?;
     if there != folder {
         return Ok(Look::Free(0));
@@ -61,8 +61,16 @@ fn look(config: &SpoolConfig, kind: &str) -> Result<Look, SpoolError> {
 }
 
 /// The folder, or the one above it in which it would be made.
-fn existing(folder: &Path) -> PathBuf {
-    folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned()
+fn existing(folder: &Path) -> io::Result<PathBuf> {
+    for path in folder.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(path.to_owned()),
+            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(PathBuf::from("."))
 }
 
 /// Makes a file and takes it away again.
@@ -108,6 +116,10 @@ mod tests {
         assert_eq!(foreign.status, Status::Failure);
         assert!(foreign.says.contains("`kafka`"), "{}", foreign.says);
         fs::write(folder.path().join("file"), "").unwrap();
+        for below in ["file", "file/er", "file/er/still"] {
+            let inside = SpoolConfig::at(folder.path().join(below));
+            assert_eq!(diagnose("sink", &inside, "influxdb").status, Status::Failure, "{below}");
+        }
         let inside = SpoolConfig::at("/proc/nowhere".into());
         assert_eq!(diagnose("sink", &inside, "influxdb").status, Status::Failure);
     }

@@ -45,8 +45,12 @@ impl Spool {
 
     /// Goes on behind a segment that can't be read again and again; what was in it is counted there.
     fn skip_segment(&mut self, error: &SpoolError) {
-        let end = self.segment_of(self.cursor.seq).and_then(|at| self.segments.get(at + 1)).map(|next| next.first);
+        let at = self.segment_of(self.cursor.seq);
+        let end = at.and_then(|at| self.segments.get(at + 1)).map(|next| next.first);
         self.cursor.seq = end.unwrap_or(self.next);
+        if let Some(segment) = at.and_then(|at| self.segments.get_mut(at)) {
+            segment.left = 0;
+        }
         tracing::error!(%error, "a file of the spool can't be read again and again; it is given up");
     }
 
